@@ -1,0 +1,1 @@
+"""The tests: unit (mirrors the tree), integration, interop, faults, property."""

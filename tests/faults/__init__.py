@@ -1,0 +1,1 @@
+"""Operations that fail, or fail after they happened, then a reopening."""

@@ -1,0 +1,1 @@
+"""Real nodes on free ports, spoken to as their users speak to them."""

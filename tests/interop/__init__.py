@@ -1,0 +1,1 @@
+"""Our formats, read by programs that are not ours."""

@@ -1,0 +1,1 @@
+"""What tests share: fakes that police their contract, and the checkers."""
