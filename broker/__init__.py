@@ -1,0 +1,1 @@
+"""The node: ledger, admission, deliveries, sessions and HTTP over one storage contract."""

@@ -1,0 +1,1 @@
+"""Where a node keeps its ledger: the contract, and SQLite behind it."""

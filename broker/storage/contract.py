@@ -1,0 +1,144 @@
+"""What a node asks of its store, in words that every driver must keep.
+
+*Durability*: when ``append`` returns, its rows survive the loss of power. *Atomicity*: they are there all or none.
+*Order*: indexes have no gap; ``append`` is called by one thread at a time, with rows that begin at ``size()``; readers
+on other threads see the state before or after it, never between. *Errors*: StorageError means that nothing happened;
+StorageUnsure that it may have, and the caller reloads before it appends again. Reads raise StorageError too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from keys.judge import First
+from protocol.entry import Entry
+from protocol.statements import Kind
+
+EVERYONE = ""  # the reader whom governance is for
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWrap:
+    """A wrap and the KEM key it is for."""
+
+    kem_key_id: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgedLine:
+    """How far a bulletin of some ledger came with an agency, and when, by its own word."""
+
+    origin: str
+    index: int
+    agency: str
+    state: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry to append, with what lies beside it and under what it is found again."""
+
+    index: int
+    kind: Kind
+    data: bytes
+    leaf: bytes
+    digest: bytes  # statement hash
+    readers: tuple[str, ...]
+    bulletin: tuple[str, bytes] | None = None  # sender and id
+    wraps: tuple[StoredWrap, ...] = ()
+    body: bytes = b""
+    body_hash: bytes = b""
+    acknowledged: tuple[AcknowledgedLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewTile:
+    """A hash tile that became full, and the hash that stands for it one level up."""
+
+    level: int
+    index: int
+    data: bytes
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A checkpoint that this node has shown, or is about to: ``note`` is empty until it is signed."""
+
+    size: int
+    root: bytes
+    note: str
+
+
+class Storage(Protocol):
+    """One ledger and what lies beside it."""
+
+    def size(self) -> int:
+        """How many entries are durable."""
+
+    def append(self, entries: Sequence[NewEntry], tiles: Sequence[NewTile]) -> None:
+        """Append in one durable step. The commit point is inside; see the module's contract."""
+
+    def entry_bytes(self, start: int, stop: int) -> list[bytes]:
+        """The leaves of [start, stop), as stored."""
+
+    def leaf_hashes(self, start: int, stop: int) -> list[bytes]:
+        """Their recorded hashes."""
+
+    def tile(self, level: int, index: int) -> bytes | None:
+        """A full hash tile."""
+
+    def tile_roots(self, level: int, start: int) -> list[bytes]:
+        """The roots of the full tiles of ``level`` from ``start`` on: the partial tile one level up."""
+
+    def governance(self) -> Iterator[tuple[int, bytes]]:
+        """Index and bytes of every governance entry, in order."""
+
+    def entry(self, index: int) -> Entry | None:
+        """A decoded entry."""
+
+    def first(self, sender: str, bulletin_id: bytes) -> First | None:
+        """Where a bulletin stands."""
+
+    def seen(self, digest: bytes) -> int | None:
+        """Where another statement stands."""
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """The JSON of a directory version."""
+
+    def deliveries(self, agency: str | None, start: int, stop: int, limit: int) -> list[int]:
+        """Indexes in [start, stop) for an agency and for everyone; every index for None, which is the role audit."""
+
+    def wrap(self, index: int, kem_key_ids: Sequence[bytes]) -> bytes | None:
+        """The wrap of a bulletin for one of these keys; None where there is none or it is expunged."""
+
+    def body(self, index: int) -> bytes | None:
+        """The body of a bulletin or a directory version; None where there is none or it is expunged."""
+
+    def body_index(self, sha256: bytes) -> int | None:
+        """The entry that a body belongs to; still known after it is expunged."""
+
+    def acknowledged(self, origin: str, index: int) -> list[AcknowledgedLine]:
+        """Every acknowledgement of one bulletin, in order."""
+
+    def expunge(self, indexes: Sequence[int]) -> None:
+        """Forget bodies and wraps for good; entries stay."""
+
+    def record_root(self, size: int, root: bytes) -> None:
+        """Make durable what is about to be signed; the first of the two steps of a checkpoint."""
+
+    def publish(self, size: int, note: str) -> None:
+        """Keep the signed note of a recorded root; the second step."""
+
+    def newest_recorded(self) -> Published | None:
+        """The largest recorded root, signed or not."""
+
+    def newest_published(self) -> Published | None:
+        """The largest signed checkpoint."""
+
+    def close(self) -> None:
+        """Release files; further calls are errors."""

@@ -1,0 +1,251 @@
+"""The storage contract over one SQLite file: WAL, synchronous=FULL, STRICT tables.
+
+One connection writes, on whichever thread the node commits; another reads, on the event loop's. WAL keeps them apart.
+The WAL is checkpointed by a third, on a thread of its own (``broker/node.py`` calls ``checkpoint_wal``), never inline: an
+inline checkpoint triples the tail of latency.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from broker.errors import NodeHomeError, StorageError, StorageUnsure
+from broker.storage.contract import (
+    EVERYONE,
+    AcknowledgedLine,
+    NewEntry,
+    NewTile,
+    Published,
+)
+from keys.judge import First
+from protocol.entry import Entry
+from protocol.statements import Kind
+
+SCHEMA_VERSION = 1
+_BUSY_SECONDS = 5.0
+
+
+def create(path: Path) -> None:
+    """Make an empty ledger. Raises NodeHomeError where a file is there already: refuse rather than overwrite."""
+    if path.exists():
+        raise NodeHomeError(f"{path} exists already")
+    with contextlib.closing(_connect(path, "rwc")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(
+            f"BEGIN; {files('broker.storage').joinpath('schema.sql').read_text()} "
+            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+    except sqlite3.Error as error:
+        raise NodeHomeError(f"no ledger at {path}: {error}") from error
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA cache_size = -16384")
+    return connection
+
+
+class SqliteStorage:
+    """Opens what ``create`` made; raises NodeHomeError where there is none or of another version."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.exists():
+            raise NodeHomeError(f"no ledger at {path}: `khunjerab node init` makes one")
+        self._writer = _connect(path, "rw")
+        self._reader = _connect(path, "rw")
+        self._reader.execute("PRAGMA query_only = ON")
+        version = self._reader.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            raise NodeHomeError(f"{path} is of version {version}, this program writes {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        """Close both connections."""
+        self._writer.close()
+        self._reader.close()
+
+    def checkpoint_wal(self) -> None:
+        """Move the WAL into the file, on a connection and a thread of its own; readers and the writer go on."""
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(self._path, "rw")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    # Writing
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing. A crash before COMMIT leaves the state before; the WAL's fsync inside COMMIT is the point."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            yield self._writer
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise StorageError(str(error)) from error
+        try:
+            self._writer.execute("COMMIT")  # commit point
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise StorageUnsure(str(error)) from error
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._writer.execute("ROLLBACK")
+
+    def append(self, entries: Sequence[NewEntry], tiles: Sequence[NewTile]) -> None:
+        """One transaction."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO entry VALUES (?, ?, ?, ?)", [(e.index, int(e.kind), e.data, e.leaf) for e in entries]
+            )
+            db.executemany(
+                "INSERT INTO bulletin VALUES (?, ?, ?, ?)",
+                [(*e.bulletin, e.index, e.digest) for e in entries if e.bulletin],
+            )
+            db.executemany(
+                "INSERT INTO statement VALUES (?, ?)", [(e.digest, e.index) for e in entries if not e.bulletin]
+            )
+            db.executemany(
+                "INSERT INTO delivery VALUES (?, ?)", [(reader, e.index) for e in entries for reader in e.readers]
+            )
+            db.executemany(
+                "INSERT INTO wrap VALUES (?, ?, ?)",
+                [(e.index, wrap.kem_key_id, wrap.data) for e in entries for wrap in e.wraps],
+            )
+            db.executemany(
+                "INSERT INTO body VALUES (?, ?, ?)", [(e.index, e.body_hash, e.body) for e in entries if e.body_hash]
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO acknowledged VALUES (?, ?, ?, ?, ?)",
+                [(a.origin, a.index, a.agency, a.state, a.time) for e in entries for a in e.acknowledged],
+            )
+            db.executemany("INSERT INTO tile VALUES (?, ?, ?, ?)", [(t.level, t.index, t.data, t.root) for t in tiles])
+
+    def expunge(self, indexes: Sequence[int]) -> None:
+        """The hash of a body stays, so that 410 can be told from 404."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM wrap WHERE idx = ?", [(index,) for index in indexes])
+            db.executemany("UPDATE body SET data = NULL WHERE idx = ?", [(index,) for index in indexes])
+
+    def record_root(self, size: int, root: bytes) -> None:
+        """Kept beside every root before it."""
+        with self._transaction() as db:
+            db.execute("INSERT INTO checkpoint VALUES (?, ?, '') ON CONFLICT (size) DO NOTHING", (size, root))
+
+    def publish(self, size: int, note: str) -> None:
+        """A renewal without news replaces the note of the same size."""
+        with self._transaction() as db:
+            db.execute("UPDATE checkpoint SET note = ? WHERE size = ?", (note, size))
+
+    # Reading
+
+    def _rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
+        try:
+            return self._reader.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise StorageError(str(error)) from error
+
+    def _column(self, query: str, *values: object) -> list[bytes]:
+        return [row[0] for row in self._rows(query, *values)]  # type: ignore[misc]
+
+    def _one(self, query: str, *values: object) -> bytes | None:
+        rows = self._rows(query, *values)
+        return rows[0][0] if rows else None  # type: ignore[return-value]
+
+    def _number(self, query: str, *values: object) -> int | None:
+        rows = self._rows(query, *values)
+        return rows[0][0] if rows else None  # type: ignore[return-value]
+
+    def size(self) -> int:
+        """One more than the last index."""
+        last = self._number("SELECT max(idx) FROM entry")
+        return 0 if last is None else last + 1
+
+    def entry_bytes(self, start: int, stop: int) -> list[bytes]:
+        """In order of index."""
+        return self._column("SELECT data FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", start, stop)
+
+    def leaf_hashes(self, start: int, stop: int) -> list[bytes]:
+        """In order of index."""
+        return self._column("SELECT leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", start, stop)
+
+    def tile(self, level: int, index: int) -> bytes | None:
+        """Full tiles only."""
+        return self._one("SELECT data FROM tile WHERE level = ? AND idx = ?", level, index)
+
+    def tile_roots(self, level: int, start: int) -> list[bytes]:
+        """In order of index."""
+        return self._column("SELECT root FROM tile WHERE level = ? AND idx >= ? ORDER BY idx", level, start)
+
+    def governance(self) -> Iterator[tuple[int, bytes]]:
+        """Through a partial index: as fast with a million bulletins between."""
+        query = "SELECT idx, data FROM entry WHERE kind >= 3 ORDER BY idx"
+        yield from self._rows(query)  # type: ignore[misc]
+
+    def entry(self, index: int) -> Entry | None:
+        """Decoded at each call."""
+        data = self._one("SELECT data FROM entry WHERE idx = ?", index)
+        return None if data is None else Entry.decode(data)
+
+    def first(self, sender: str, bulletin_id: bytes) -> First | None:
+        """By primary key."""
+        rows = self._rows("SELECT idx, digest FROM bulletin WHERE sender = ? AND id = ?", sender, bulletin_id)
+        return First(*rows[0]) if rows else None  # type: ignore[arg-type]
+
+    def seen(self, digest: bytes) -> int | None:
+        """By primary key."""
+        return self._number("SELECT idx FROM statement WHERE digest = ?", digest)
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """Directory JSON is a body like another, and never expunged."""
+        query = "SELECT body.data FROM body JOIN entry USING (idx) WHERE sha256 = ? AND kind = ?"
+        return self._one(query, sha256, int(Kind.DIRECTORY))
+
+    def deliveries(self, agency: str | None, start: int, stop: int, limit: int) -> list[int]:
+        """Two ranges of one index, merged."""
+        if agency is None:
+            return list(range(start, min(stop, start + limit)))
+        query = "SELECT idx FROM delivery WHERE agency = ? AND idx >= ? AND idx < ? ORDER BY idx LIMIT ?"
+        mine = self._rows(query, agency, start, stop, limit)
+        everyones = self._rows(query, EVERYONE, start, stop, limit)
+        return sorted(row[0] for row in mine + everyones)[:limit]  # type: ignore[type-var,misc]
+
+    def wrap(self, index: int, kem_key_ids: Sequence[bytes]) -> bytes | None:
+        """The first of the given keys that has one."""
+        marks = ", ".join("?" for _ in kem_key_ids)
+        return self._one(f"SELECT data FROM wrap WHERE idx = ? AND kem_key_id IN ({marks})", index, *kem_key_ids)  # noqa: S608
+
+    def body(self, index: int) -> bytes | None:
+        """NULL where expunged."""
+        return self._one("SELECT data FROM body WHERE idx = ?", index)
+
+    def body_index(self, sha256: bytes) -> int | None:
+        """By index on the hash."""
+        return self._number("SELECT idx FROM body WHERE sha256 = ?", sha256)
+
+    def acknowledged(self, origin: str, index: int) -> list[AcknowledgedLine]:
+        """Earliest first."""
+        query = "SELECT * FROM acknowledged WHERE origin = ? AND target = ? ORDER BY time, agency, state"
+        return [AcknowledgedLine(*row) for row in self._rows(query, origin, index)]  # type: ignore[arg-type]
+
+    def newest_recorded(self) -> Published | None:
+        """By size."""
+        rows = self._rows("SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        return Published(*rows[0]) if rows else None  # type: ignore[arg-type]
+
+    def newest_published(self) -> Published | None:
+        """By size."""
+        rows = self._rows("SELECT size, root, note FROM checkpoint WHERE note <> '' ORDER BY size DESC LIMIT 1")
+        return Published(*rows[0]) if rows else None  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""The other end: SDK, and the commands of officers, custodians and auditors."""

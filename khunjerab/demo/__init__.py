@@ -1,0 +1,1 @@
+"""The story of the exchange, told with the public commands."""

@@ -1,0 +1,125 @@
+"""An entry (SPEC §9.1): a statement with its signatures, as one leaf of a ledger; and a submission, before it is one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from protocol import canonical, limits, merkle
+from protocol.canonical import Fields, Wire
+from protocol.errors import Malformed
+from protocol.statements import Kind
+
+HPKE_ENCAPSULATION_BYTES = 1120  # ML-KEM-768 ciphertext and X25519 point
+WRAP_BYTES = HPKE_ENCAPSULATION_BYTES + 32 + 8 + 16  # content key, count of receipts, AEAD tag
+_SUBMISSION_BYTES_MAX = limits.DIRECTORY_BYTES_MAX + limits.ENTRY_BYTES_MAX + limits.WRAPS_MAX * WRAP_BYTES
+
+
+def checked_kind(number: int) -> Kind:
+    """The kind that ``number`` stands for, or Malformed."""
+    try:
+        return Kind(number)
+    except ValueError:
+        raise Malformed(f"there is no statement of kind {number}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The last directory, revocation or suspension entry before an entry in its ledger."""
+
+    kind: Kind
+    index: int
+
+    def to_wire(self) -> Wire:
+        """[kind, index]."""
+        return [int(self.kind), self.index]
+
+    @classmethod
+    def from_wire(cls, value: object) -> Link:
+        """[kind, index]."""
+        f = Fields(value, "governance link", 2)
+        return cls(checked_kind(f.uint("kind")), f.uint("index"))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """SPEC §9.1, in wire order; ``time`` is the admission time in milliseconds, monotone within a ledger."""
+
+    kind: Kind
+    statement: bytes
+    signatures: bytes
+    time: int
+    link: Link | None
+
+    def encode(self) -> bytes:
+        """The bytes of the leaf."""
+        link = self.link.to_wire() if self.link else None
+        return canonical.encode([int(self.kind), self.statement, self.signatures, self.time, link])
+
+    @classmethod
+    def decode(cls, data: bytes) -> Entry:
+        """Raises Malformed or TooLarge."""
+        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "entry", 5)
+        return cls(
+            checked_kind(f.uint("kind")),
+            f.bytes("statement", limits.ENTRY_BYTES_MAX),
+            f.bytes("signatures", limits.ENTRY_BYTES_MAX),
+            f.uint("time"),
+            f.optional(Link.from_wire),
+        )
+
+    def leaf(self) -> bytes:
+        """The RFC 6962 leaf hash."""
+        return merkle.leaf_hash(self.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is posted: a statement, its signatures, and what lies beside the ledger (SPEC §9.2).
+
+    ``wraps`` are of WRAP_BYTES each, in the order of the statement; ``body`` is a bulletin's ciphertext or a
+    directory's JSON; both are empty for other kinds.
+    """
+
+    kind: Kind
+    statement: bytes
+    signatures: bytes
+    wraps: tuple[bytes, ...] = ()
+    body: bytes = b""
+
+    def encode(self) -> bytes:
+        """The envelope on the wire: one flat array of byte strings."""
+        return canonical.encode(
+            [bytes([self.kind]), self.statement, self.signatures, b"".join(self.wraps), self.body]
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Submission:
+        """Raises Malformed or TooLarge."""
+        parts = canonical.decode_bins(data, bytes_max=_SUBMISSION_BYTES_MAX, count_max=5)
+        if len(parts) != 5 or len(parts[0]) != 1:  # noqa: PLR2004 - the five of SPEC §9.2
+            raise Malformed("a submission is [kind, statement, signatures, wraps, body]")
+        kind, statement, signatures, wraps, body = parts
+        if len(statement) > limits.ENTRY_BYTES_MAX or len(signatures) > limits.ENTRY_BYTES_MAX:
+            raise Malformed(f"statement or signatures over {limits.ENTRY_BYTES_MAX} bytes")
+        if len(wraps) % WRAP_BYTES:
+            raise Malformed(f"the wraps are not of {WRAP_BYTES} bytes each")
+        each = tuple(wraps[at : at + WRAP_BYTES] for at in range(0, len(wraps), WRAP_BYTES))
+        return cls(checked_kind(kind[0]), statement, signatures, each, body)
+
+    def hashes(self) -> tuple[tuple[bytes, ...], bytes]:
+        """SHA-256 of each wrap and of the body."""
+        return tuple(hashlib.sha256(wrap).digest() for wrap in self.wraps), hashlib.sha256(self.body).digest()
+
+
+def encode_batch(submissions: list[Submission]) -> bytes:
+    """The body of ``POST /v1/entries``: an array of envelopes."""
+    return canonical.encode([submission.encode() for submission in submissions])
+
+
+def decode_batch(data: bytes) -> list[bytes]:
+    """The envelopes of a batch, each still to be decoded, so that one bad one does not spoil the others."""
+    batch = canonical.decode_bins(data, bytes_max=limits.REQUEST_BYTES_MAX, count_max=limits.BATCH_SUBMISSIONS_MAX)
+    if not batch:
+        raise Malformed("a batch holds at least one envelope")
+    return batch

@@ -1,0 +1,327 @@
+"""The six kinds of statement (SPEC §7): anything signed that a ledger can hold.
+
+Each is one canonical array. ``decode`` gives the value of a kind; the bytes themselves are kept and passed on as they
+came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from protocol import canonical, limits, names
+from protocol.canonical import Fields, Wire
+from protocol.errors import Malformed
+from protocol.header import Header
+from protocol.pae import Domain, digest
+from protocol.signing import KemKey, PublicKey
+
+ACKNOWLEDGED = ("received", "read", "acted")  # the furthest last
+NO_HASH = bytes(32)
+
+
+class Kind(IntEnum):
+    """What a statement is; the number stands in its entry."""
+
+    BULLETIN = 1
+    ACKNOWLEDGEMENT = 2
+    DIRECTORY = 3
+    KEY_BUNDLE = 4
+    REVOCATION = 5
+    SUSPENSION = 6
+
+    @property
+    def word(self) -> str:
+        """The kind as DESIGN names it: ``key-bundle``."""
+        return self.name.lower().replace("_", "-")
+
+
+# What every reader of a ledger is given; the first three are what an entry's governance link can name.
+LINKED = frozenset({Kind.DIRECTORY, Kind.REVOCATION, Kind.SUSPENSION})
+GOVERNANCE = LINKED | {Kind.KEY_BUNDLE}
+
+
+@dataclass(frozen=True, slots=True)
+class WrapHash:
+    """Whose wrap it is, by KEM key, and its SHA-256."""
+
+    kem_key_id: bytes
+    hash: bytes
+
+    def to_wire(self) -> Wire:
+        """[KEM key id, hash]."""
+        return [self.kem_key_id, self.hash]
+
+    @classmethod
+    def from_wire(cls, value: object) -> WrapHash:
+        """[KEM key id, hash]."""
+        f = Fields(value, "wrap hash", 2)
+        return cls(f.hash("KEM key id"), f.hash("hash"))
+
+
+@dataclass(frozen=True, slots=True)
+class Bulletin:
+    """[header, hashes of the wraps, hash of the body]: what is signed, so that nothing moves under another header."""
+
+    header: Header
+    header_bytes: bytes
+    wraps: tuple[WrapHash, ...]
+    body: bytes
+
+    def encode(self) -> bytes:
+        """SPEC §7.2."""
+        return canonical.encode([self.header_bytes, [wrap.to_wire() for wrap in self.wraps], self.body])
+
+    @classmethod
+    def decode(cls, data: bytes) -> Bulletin:
+        """Raises Malformed or TooLarge."""
+        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "bulletin", 3)
+        header_bytes = f.bytes("header", limits.ENTRY_BYTES_MAX)
+        wraps = f.array("wraps", limits.WRAPS_MAX, WrapHash.from_wire, at_least=1)
+        return cls(Header.decode(header_bytes), header_bytes, wraps, f.hash("body"))
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgementLine:
+    """One bulletin, by where it stands, and how far it came with the recipient, at its own time."""
+
+    origin: str
+    index: int
+    leaf: bytes
+    state: str
+    time: int
+
+    def to_wire(self) -> Wire:
+        """[origin, index, leaf, state, time]."""
+        return [self.origin, self.index, self.leaf, self.state, self.time]
+
+    @classmethod
+    def from_wire(cls, value: object) -> AcknowledgementLine:
+        """[origin, index, leaf, state, time]."""
+        f = Fields(value, "acknowledgement line", 5)
+        return cls(
+            f.matching("origin", names.origin),
+            f.uint("index"),
+            f.hash("leaf"),
+            f.choice("state", ACKNOWLEDGED),
+            f.uint("time"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """A recipient's word to one sender, entered in the recipient's home ledger (SPEC §7.3)."""
+
+    suite: int
+    exchange: bytes
+    origin: str
+    sender: str  # the agency that acknowledges
+    key_id: bytes
+    to: str  # the agency that sent the bulletins
+    created: int
+    lines: tuple[AcknowledgementLine, ...]
+
+    def encode(self) -> bytes:
+        """SPEC §7.3."""
+        lines = [line.to_wire() for line in self.lines]
+        head = [self.suite, self.exchange, self.origin, self.sender, self.key_id, self.to, self.created]
+        return canonical.encode([*head, lines])
+
+    @classmethod
+    def decode(cls, data: bytes) -> Acknowledgement:
+        """Raises Malformed or TooLarge."""
+        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "acknowledgement", 8)
+        return cls(
+            f.uint("suite"),
+            f.hash("exchange"),
+            f.matching("origin", names.origin),
+            f.matching("sender", names.agency),
+            f.hash("key id"),
+            f.matching("to", names.agency),
+            f.uint("created"),
+            f.array("lines", limits.ACKNOWLEDGEMENT_LINES_MAX, AcknowledgementLine.from_wire, at_least=1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryVersion:
+    """A version of the directory, by length and hash; its JSON lies beside the ledger (SPEC §7.4)."""
+
+    version: int
+    length: int
+    sha256: bytes
+    previous: bytes  # SHA-256 of the JSON before; zero for version 1
+
+    def encode(self) -> bytes:
+        """SPEC §7.4."""
+        return canonical.encode([self.version, self.length, self.sha256, self.previous])
+
+    @classmethod
+    def decode(cls, data: bytes) -> DirectoryVersion:
+        """Raises Malformed or TooLarge."""
+        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "directory", 4)
+        version = f.uint("version")
+        if version < 1:
+            raise Malformed("directory: versions begin at 1")
+        length = f.uint("length", limits.DIRECTORY_BYTES_MAX)
+        return cls(version, length, f.hash("sha256"), f.hash("previous"))
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One machine of an agency while a bundle runs: what it signs with, and what is sealed to it."""
+
+    name: str
+    signing: PublicKey
+    kem: KemKey
+
+    def to_wire(self) -> Wire:
+        """[name, signing key, KEM key]."""
+        return [self.name, self.signing.to_wire(), self.kem.to_wire()]
+
+    @classmethod
+    def from_wire(cls, value: object) -> Seat:
+        """[name, signing key, KEM key]."""
+        f = Fields(value, "seat", 3)
+        return cls(f.matching("name", names.agency), f.value(PublicKey.from_wire), f.value(KemKey.from_wire))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBundle:
+    """The seats of an agency for at most 31 days, signed by its identity key, chained to the one before (SPEC §7.5)."""
+
+    exchange: bytes
+    agency: str
+    identity: bytes  # key id of the identity key, whose chain this is
+    sequence: int  # from 1 in each chain
+    previous: bytes  # statement hash of the one before; zero for the first
+    starts: int
+    ends: int
+    seats: tuple[Seat, ...]
+
+    def encode(self) -> bytes:
+        """SPEC §7.5."""
+        seats = [seat.to_wire() for seat in self.seats]
+        head = [self.exchange, self.agency, self.identity, self.sequence, self.previous, self.starts, self.ends]
+        return canonical.encode([*head, seats])
+
+    @classmethod
+    def decode(cls, data: bytes) -> KeyBundle:
+        """Raises Malformed or TooLarge."""
+        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "key bundle", 8)
+        return cls(
+            f.hash("exchange"),
+            f.matching("agency", names.agency),
+            f.hash("identity"),
+            f.uint("sequence"),
+            f.hash("previous"),
+            f.uint("starts"),
+            f.uint("ends"),
+            f.array("seats", limits.SEATS_PER_AGENCY_MAX, Seat.from_wire, at_least=1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """Since which entry of which ledger a revoked key is suspected: shown to readers, changes no verdict."""
+
+    origin: str
+    index: int
+
+    def to_wire(self) -> Wire:
+        """[origin, index]."""
+        return [self.origin, self.index]
+
+    @classmethod
+    def from_wire(cls, value: object) -> Suspect:
+        """[origin, index]."""
+        f = Fields(value, "suspect since", 2)
+        return cls(f.matching("origin", names.origin), f.uint("index"))
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """Keys of one agency, ended for good at this entry's own index (SPEC §7.6)."""
+
+    exchange: bytes
+    agency: str
+    key_ids: tuple[bytes, ...]
+    created: int
+    reason: str
+    suspect: Suspect | None = None
+
+    def encode(self) -> bytes:
+        """SPEC §7.6."""
+        suspect = self.suspect.to_wire() if self.suspect else None
+        return canonical.encode(
+            [self.exchange, self.agency, list(self.key_ids), self.created, self.reason, suspect]
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Revocation:
+        """Raises Malformed or TooLarge."""
+        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "revocation", 6)
+        return cls(
+            f.hash("exchange"),
+            f.matching("agency", names.agency),
+            f.array("key ids", limits.REVOKED_KEYS_MAX, _key_id, at_least=1),
+            f.uint("created"),
+            f.text("reason", limits.REASON_CHARS_MAX),
+            f.optional(Suspect.from_wire),
+        )
+
+
+def _key_id(value: object) -> bytes:
+    if type(value) is not bytes or len(value) != canonical.HASH_BYTES:
+        raise Malformed("a key id is not 32 bytes")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """A nation stops one of its agencies, or lifts the suspension that ``lifts`` names (SPEC §7.7)."""
+
+    exchange: bytes
+    agency: str
+    created: int
+    reason: str
+    lifts: bytes | None = None  # statement hash
+
+    def encode(self) -> bytes:
+        """SPEC §7.7."""
+        return canonical.encode([self.exchange, self.agency, self.created, self.reason, self.lifts])
+
+    @classmethod
+    def decode(cls, data: bytes) -> Suspension:
+        """Raises Malformed or TooLarge."""
+        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "suspension", 5)
+        return cls(
+            f.hash("exchange"),
+            f.matching("agency", names.agency),
+            f.uint("created"),
+            f.text("reason", limits.REASON_CHARS_MAX),
+            f.optional(_key_id),
+        )
+
+
+Statement = Bulletin | Acknowledgement | DirectoryVersion | KeyBundle | Revocation | Suspension
+
+_TYPES: dict[Kind, type[Statement]] = {
+    Kind.BULLETIN: Bulletin,
+    Kind.ACKNOWLEDGEMENT: Acknowledgement,
+    Kind.DIRECTORY: DirectoryVersion,
+    Kind.KEY_BUNDLE: KeyBundle,
+    Kind.REVOCATION: Revocation,
+    Kind.SUSPENSION: Suspension,
+}
+SIGNED_UNDER: dict[Kind, Domain] = {kind: Domain[kind.name] for kind in Kind}
+
+
+def decode(kind: Kind, data: bytes) -> Statement:
+    """The statement that ``data`` holds. Raises Malformed or TooLarge."""
+    return _TYPES[kind].decode(data)
+
+
+def statement_hash(kind: Kind, data: bytes) -> bytes:
+    """What a statement is known by: not its signatures, which may differ (SPEC §7)."""
+    return digest(Domain.STATEMENT, bytes([kind]), data)
