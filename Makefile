@@ -3,7 +3,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
-PACKAGES := protocol keys broker clients khunjerab
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV := env -u UV_FIND_LINKS $(BIN)/uv
@@ -56,4 +55,4 @@ wheel: $(STAMP)
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find bench tests $(PACKAGES) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard bench tests protocol keys broker clients khunjerab) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -211,7 +211,7 @@ def test_every_metric_is_documented() -> None:
 
 
 def _codes(tree: ast.Module) -> Iterator[str]:
-    """Stable codes: `code = "…"` in a class, `code="…"` in a call, and the words given to Refused, Problem or refuse."""
+    """Stable codes: `code = "…"` in a class, `code="…"` in a call, words given to Refused, Problem or refuse."""
     for node in ast.walk(tree):
         candidates: list[ast.expr | None] = []
         if isinstance(node, ast.ClassDef):
