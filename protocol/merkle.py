@@ -147,6 +147,16 @@ class Frontier:
         self.size = 0
         self._peaks: list[bytes] = []  # largest first
 
+    @classmethod
+    def of(cls, size: int, nodes: Nodes) -> Frontier:
+        """The frontier of a tree that exists: a start that does not read every leaf again."""
+        frontier = cls()
+        frontier.size = size
+        frontier._peaks = [
+            nodes(level, (size >> level) - 1) for level in reversed(range(size.bit_length())) if size >> level & 1
+        ]
+        return frontier
+
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash."""
         full = self.size

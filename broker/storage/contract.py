@@ -21,9 +21,9 @@ EVERYONE = ""  # the reader whom governance is for
 
 @dataclass(frozen=True, slots=True)
 class StoredWrap:
-    """A wrap and the KEM key it is for."""
+    """A wrap and the seat it is for, by its signing key, which outlives its bundles."""
 
-    kem_key_id: bytes
+    seat_key_id: bytes
     data: bytes
 
 
@@ -86,6 +86,9 @@ class Storage(Protocol):
     def entry_bytes(self, start: int, stop: int) -> list[bytes]:
         """The leaves of [start, stop), as stored."""
 
+    def reread(self, start: int, stop: int) -> list[bytes]:
+        """The leaves of [start, stop) read from the file by another way, from another thread, before they are signed."""
+
     def leaf_hashes(self, start: int, stop: int) -> list[bytes]:
         """Their recorded hashes."""
 
@@ -113,8 +116,8 @@ class Storage(Protocol):
     def deliveries(self, agency: str | None, start: int, stop: int, limit: int) -> list[int]:
         """Indexes in [start, stop) for an agency and for everyone; every index for None, which is the role audit."""
 
-    def wrap(self, index: int, kem_key_ids: Sequence[bytes]) -> bytes | None:
-        """The wrap of a bulletin for one of these keys; None where there is none or it is expunged."""
+    def wrap(self, index: int, seat_key_id: bytes) -> bytes | None:
+        """The wrap of a bulletin for a seat; None where there is none or it is expunged."""
 
     def body(self, index: int) -> bytes | None:
         """The body of a bulletin or a directory version; None where there is none or it is expunged."""

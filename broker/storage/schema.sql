@@ -28,10 +28,10 @@ CREATE TABLE delivery (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE wrap (
-    idx        INTEGER NOT NULL,
-    kem_key_id BLOB NOT NULL,
-    data       BLOB NOT NULL,
-    PRIMARY KEY (idx, kem_key_id)
+    idx         INTEGER NOT NULL,
+    seat_key_id BLOB NOT NULL,
+    data        BLOB NOT NULL,
+    PRIMARY KEY (idx, seat_key_id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE body (
     idx    INTEGER PRIMARY KEY,

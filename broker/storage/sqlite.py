@@ -1,7 +1,8 @@
 """The storage contract over one SQLite file: WAL, synchronous=FULL, STRICT tables.
 
-One connection writes, on whichever thread the node commits; another reads, on the event loop's. WAL keeps them apart.
-The WAL is checkpointed by a third, on a thread of its own (``broker/node.py`` calls ``checkpoint_wal``), never inline: an
+One connection writes, on whichever thread the node commits; one reads, on the event loop's; one reads again what is to
+be signed. WAL keeps them apart.
+The WAL is checkpointed by a fourth, on a thread of its own (``broker/node.py`` calls ``checkpoint_wal``), never inline: an
 inline checkpoint triples the tail of latency.
 """
 
@@ -67,16 +68,17 @@ class SqliteStorage:
         if not path.exists():
             raise NodeHomeError(f"no ledger at {path}: `khunjerab node init` makes one")
         self._writer = _connect(path, "rw")
-        self._reader = _connect(path, "rw")
-        self._reader.execute("PRAGMA query_only = ON")
+        self._reader, self._rereader = _connect(path, "rw"), _connect(path, "rw")
+        for connection in (self._reader, self._rereader):
+            connection.execute("PRAGMA query_only = ON")
         version = self._reader.execute("PRAGMA user_version").fetchone()[0]
         if version != SCHEMA_VERSION:
             raise NodeHomeError(f"{path} is of version {version}, this program writes {SCHEMA_VERSION}")
 
     def close(self) -> None:
-        """Close both connections."""
-        self._writer.close()
-        self._reader.close()
+        """Close every connection."""
+        for connection in (self._writer, self._reader, self._rereader):
+            connection.close()
 
     def checkpoint_wal(self) -> None:
         """Move the WAL into the file, on a connection and a thread of its own; readers and the writer go on."""
@@ -122,7 +124,7 @@ class SqliteStorage:
             )
             db.executemany(
                 "INSERT INTO wrap VALUES (?, ?, ?)",
-                [(e.index, wrap.kem_key_id, wrap.data) for e in entries for wrap in e.wraps],
+                [(e.index, wrap.seat_key_id, wrap.data) for e in entries for wrap in e.wraps],
             )
             db.executemany(
                 "INSERT INTO body VALUES (?, ?, ?)", [(e.index, e.body_hash, e.body) for e in entries if e.body_hash]
@@ -177,6 +179,14 @@ class SqliteStorage:
         """In order of index."""
         return self._column("SELECT data FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", start, stop)
 
+    def reread(self, start: int, stop: int) -> list[bytes]:
+        """On a connection of its own."""
+        query = "SELECT data FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"
+        try:
+            return [row[0] for row in self._rereader.execute(query, (start, stop))]
+        except sqlite3.Error as error:
+            raise StorageError(str(error)) from error
+
     def leaf_hashes(self, start: int, stop: int) -> list[bytes]:
         """In order of index."""
         return self._column("SELECT leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", start, stop)
@@ -222,10 +232,9 @@ class SqliteStorage:
         everyones = self._rows(query, EVERYONE, start, stop, limit)
         return sorted(row[0] for row in mine + everyones)[:limit]  # type: ignore[type-var,misc]
 
-    def wrap(self, index: int, kem_key_ids: Sequence[bytes]) -> bytes | None:
-        """The first of the given keys that has one."""
-        marks = ", ".join("?" for _ in kem_key_ids)
-        return self._one(f"SELECT data FROM wrap WHERE idx = ? AND kem_key_id IN ({marks})", index, *kem_key_ids)  # noqa: S608
+    def wrap(self, index: int, seat_key_id: bytes) -> bytes | None:
+        """By primary key."""
+        return self._one("SELECT data FROM wrap WHERE idx = ? AND seat_key_id = ?", index, seat_key_id)
 
     def body(self, index: int) -> bytes | None:
         """NULL where expunged."""

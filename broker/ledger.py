@@ -1,0 +1,246 @@
+"""The ledger of a node: what is judged, appended and promised, in that order. Plain functions, no waiting.
+
+The life of a group: ``stage`` judges each submission against the state after those staged before it; the caller
+verifies the signatures owed; ``build`` makes entries and leaves; ``commit`` is one durable append, on any thread;
+``promise`` signs a head and gives each its receipt. ``abandon`` drops what was built when the append failed. Readers see
+``head`` and ``exchange``, which move only in ``promise``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from broker.storage.contract import EVERYONE, AcknowledgedLine, NewEntry, NewTile, Storage, StoredWrap
+from broker.tree import Tree
+from keys.exchange import Exchange
+from keys.judge import Accepted, First, NotSentToMe, Refused, apply, judge
+from keys.replay import Replay
+from keys.signing import SignatureCheck, SigningKey
+from protocol import limits, merkle
+from protocol.entry import WRAP_BYTES, Entry, Link, Submission
+from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin
+from protocol.treehead import Receipt, TreeHead
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A submission that the judge accepted, and the signature checks it owes."""
+
+    submission: Submission
+    accepted: Accepted
+    time: int
+
+    @property
+    def checks(self) -> tuple[SignatureCheck, ...]:
+        """What the caller verifies before it builds."""
+        return self.accepted.checks
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A group ready for its append: entries, the tiles they fill, and the state after them."""
+
+    entries: tuple[NewEntry, ...]
+    decoded: tuple[Entry, ...]
+    tiles: tuple[NewTile, ...]
+    exchange: Exchange
+    link: Link | None
+    time: int
+
+
+class Beside:
+    """The judge's lookup while a directory is being posted: the store, and the JSON that came with the statement."""
+
+    def __init__(self, storage: Storage, body: bytes) -> None:
+        self._storage, self._body = storage, body
+
+    def first(self, sender: str, bulletin_id: bytes) -> First | None:
+        """From the store."""
+        return self._storage.first(sender, bulletin_id)
+
+    def seen(self, digest: bytes) -> int | None:
+        """From the store."""
+        return self._storage.seen(digest)
+
+    def entry(self, index: int) -> Entry | NotSentToMe | None:
+        """From the store; every entry of a node's own ledger was accepted."""
+        return self._storage.entry(index)
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """What was posted beside the statement, if it is what the statement names."""
+        if self._body and hashlib.sha256(self._body).digest() == sha256:
+            return self._body
+        return self._storage.directory(sha256)
+
+
+class Ledger:
+    """One ledger, named by its origin. Raises StorageError, StorageUnsure, LedgerBroken."""
+
+    def __init__(self, storage: Storage, origin: str, pin: bytes, receipt_key: SigningKey) -> None:
+        self.storage = storage
+        self.origin = origin
+        self.pin = pin
+        self._receipt_key = receipt_key
+        self.tree = Tree(storage)
+        self._restore_state()
+
+    def _restore_state(self) -> None:
+        """Fold governance again from the store: the same machine as everywhere, over the few entries that matter."""
+        replay = Replay(Exchange(self.origin, self.pin))
+        lookup = Replayed(self.storage)
+        for index, data in self.storage.governance():
+            lookup.index = index
+            replay.step(index, data, lookup)
+        last = self.storage.entry(self.tree.size - 1) if self.tree.size else None
+        self.exchange, self.link = replay.exchange, replay.link
+        self.time = last.time if last else 0
+        self.head = self._sign_head(self.tree.size, self.time)
+
+    def stage(self, submission: Submission, now: int) -> Staged:
+        """Judge one submission, and what lies beside it. Raises Refused.
+
+        The state is the committed one: a group holds at most one governance statement, alone (``broker/writer.py``).
+        """
+        admitted = max(now, self.time)
+        verdict = judge(self.exchange, submission, admitted, Beside(self.storage, submission.body))
+        if isinstance(verdict, Refused):
+            raise verdict
+        self._check_beside(submission, verdict)
+        return Staged(submission, verdict, admitted)
+
+    def _check_beside(self, submission: Submission, accepted: Accepted) -> None:
+        """(1) The entry's size; (8) wraps and body are those whose hashes were signed."""
+        if len(submission.statement) + len(submission.signatures) > limits.ENTRY_BYTES_MAX - 64:
+            raise Refused(1, "too-large", f"statement and signatures exceed an entry of {limits.ENTRY_BYTES_MAX} bytes")
+        statement = accepted.statement
+        if isinstance(statement, Bulletin):
+            hashes, body = submission.hashes()
+            if hashes != tuple(wrap.hash for wrap in statement.wraps) or body != statement.body:
+                raise Refused(8, "wrong-hash", "a wrap or the body is not the one that was signed")
+            if any(len(wrap) != WRAP_BYTES for wrap in submission.wraps):
+                raise Refused(8, "wrong-hash", f"a wrap is not {WRAP_BYTES} bytes")
+            if len(submission.body) > limits.BODY_BYTES_MAX:
+                raise Refused(1, "too-large", f"the body exceeds {limits.BODY_BYTES_MAX} bytes")
+        elif submission.wraps or (submission.body and accepted.directory is None):
+            raise Refused(1, "malformed", f"a {submission.kind.word} has nothing beside it")
+
+    def build(self, group: list[Staged]) -> Built:
+        """Entries and leaves of a verified group, in order; the tree in memory moves ahead of the store."""
+        entries, decoded = [], []
+        exchange, link, last = self.exchange, self.link, self.time
+        for staged in group:
+            index, last = self.tree.size, max(last, staged.time)
+            submission = staged.submission
+            entry = Entry(submission.kind, submission.statement, submission.signatures, last, link)
+            new = _new_entry(index, entry, staged, self.exchange)
+            self.tree.append(new.leaf)
+            if entry.kind in LINKED:
+                link = Link(entry.kind, index)
+            if entry.kind in GOVERNANCE:
+                exchange = apply(exchange, staged.accepted, index, last)
+            entries.append(new)
+            decoded.append(entry)
+        return Built(tuple(entries), tuple(decoded), tuple(self.tree.take_new_tiles()), exchange, link, last)
+
+    def commit(self, built: Built) -> None:
+        """The durable append. On a thread of its own it holds nobody up; when it returns, promises may be made."""
+        self.storage.append(built.entries, built.tiles)
+
+    def abandon(self) -> None:
+        """After a commit that failed: believe only what is durable. The group may be in it, or not."""
+        self.tree.reload()
+        self._restore_state()
+
+    def promise(self, built: Built) -> list[Receipt]:
+        """Show the group to readers and give a receipt for each entry, all under one head."""
+        self.exchange, self.link, self.time = built.exchange, built.link, built.time
+        self.head = self._sign_head(self.tree.size, built.time)
+        return [
+            Receipt(new.index, entry.time, entry.link, self.tree.inclusion(new.index, self.head.size), self.head)
+            for new, entry in zip(built.entries, built.decoded, strict=True)
+        ]
+
+    def receipt_of(self, index: int) -> Receipt:
+        """The receipt of an entry that stands already: with its bytes, as its signatures may differ from a retry's."""
+        (data,) = self.storage.entry_bytes(index, index + 1)
+        entry = Entry.decode(data)
+        path = self.tree.inclusion(index, self.head.size)
+        return Receipt(index, entry.time, entry.link, path, self.head, data)
+
+    def _sign_head(self, size: int, time_ms: int) -> TreeHead:
+        head = TreeHead(self.pin, self.origin, size, self.tree.root(size), time_ms)
+        return replace(head, signature=self._receipt_key.sign(head.message(), 1))
+
+    def entries(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """Index and bytes of [start, stop), a tile's worth at a time."""
+        for at in range(start, stop, limits.TILE_HASHES):
+            yield from enumerate(self.storage.entry_bytes(at, min(stop, at + limits.TILE_HASHES)), at)
+
+
+class Replayed:
+    """The lookup of a replay over one's own store: only what stands before ``index`` exists."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.index = 0
+
+    def first(self, sender: str, bulletin_id: bytes) -> First | None:
+        """An earlier bulletin under this id."""
+        first = self._storage.first(sender, bulletin_id)
+        return first if first and first.index < self.index else None
+
+    def seen(self, digest: bytes) -> int | None:
+        """An earlier statement with this hash."""
+        index = self._storage.seen(digest)
+        return index if index is not None and index < self.index else None
+
+    def entry(self, index: int) -> Entry | NotSentToMe | None:
+        """An earlier entry."""
+        return self._storage.entry(index) if index < self.index else None
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """The JSON beside the ledger."""
+        return self._storage.directory(sha256)
+
+
+def _new_entry(index: int, entry: Entry, staged: Staged, exchange: Exchange) -> NewEntry:
+    """An entry with what lies beside it, whom it is for, and under what it is found again."""
+    data = entry.encode()
+    submission, statement = staged.submission, staged.accepted.statement
+    new = NewEntry(
+        index=index,
+        kind=entry.kind,
+        data=data,
+        leaf=merkle.leaf_hash(data),
+        digest=staged.accepted.digest,
+        readers=(EVERYONE,),
+    )
+    if isinstance(statement, Bulletin):
+        header = statement.header
+        bundles = [exchange.bundle_of(addressee, staged.time) for addressee in header.addressees]
+        seats = [seat.signing.key_id for bundle in bundles if bundle for seat in exchange.seats_of(bundle)]
+        return replace(
+            new,
+            readers=tuple(addressee.agency for addressee in header.addressees),
+            bulletin=(header.sender, header.id),
+            wraps=tuple(StoredWrap(*pair) for pair in zip(seats, submission.wraps, strict=True)),
+            body=submission.body,
+            body_hash=statement.body,
+        )
+    if isinstance(statement, Acknowledgement):
+        lines = tuple(
+            AcknowledgedLine(line.origin, line.index, statement.sender, line.state, line.time)
+            for line in statement.lines
+        )
+        return replace(new, readers=(statement.sender, statement.to), acknowledged=lines)
+    if staged.accepted.directory is not None:
+        return replace(new, body=submission.body, body_hash=staged.accepted.directory.hash)
+    return new

@@ -1,0 +1,70 @@
+"""Checkpoints: the only thing that the log key signs (SPEC §9.5)."""
+
+from __future__ import annotations
+
+from broker.errors import LedgerBroken
+from broker.ledger import Ledger
+from broker.storage.contract import Published
+from keys.lognote import LogSigner
+from protocol.checkpoint import Checkpoint
+from protocol.merkle import Frontier, leaf_hash
+from protocol.note import Note
+
+RENEWED_SECONDS = 60  # a checkpoint without news
+_CHUNK_ENTRIES = 256
+
+
+class Publisher:
+    """Signs the ledger's newest tree, in the one order in which no crash can make two histories."""
+
+    def __init__(self, ledger: Ledger, signer: LogSigner) -> None:
+        self._ledger, self._storage, self._signer = ledger, ledger.storage, signer
+        self._signed_s = 0
+        recorded = self._storage.newest_recorded() or Published(0, Frontier().root(), "")
+        if recorded.size > ledger.tree.size:
+            raise LedgerBroken(
+                f"{recorded.size} entries were signed for and {ledger.tree.size} are here: "
+                "this ledger is older than what it promised; run `khunjerab node restore`"
+            )
+        self._frontier = Frontier.of(recorded.size, ledger.tree.node)
+        if self._frontier.root() != recorded.root:
+            raise LedgerBroken(f"the root at {recorded.size} is not the one that was recorded before signing")
+        self.newest = self._storage.newest_published()
+
+    def is_due(self, now_s: int) -> bool:
+        """Whether there is news, or a minute has gone by without."""
+        if self.newest is None or self.newest.size < self._ledger.head.size:
+            return self._ledger.head.size > 0
+        return now_s - self._signed_s >= RENEWED_SECONDS
+
+    def derive(self) -> Checkpoint:
+        """(1) What is committed, its leaves computed again from the bytes read back, by another code path."""
+        head = self._ledger.head
+        frontier = self._frontier.copy()
+        while frontier.size < head.size:
+            chunk = self._storage.reread(frontier.size, min(head.size, frontier.size + _CHUNK_ENTRIES))
+            if not chunk:
+                raise LedgerBroken(f"entry {frontier.size} cannot be read back")
+            for data in chunk:
+                frontier.append(leaf_hash(data))
+        if frontier.root() != head.root:
+            raise LedgerBroken(f"the entries below {head.size} do not hash to the root that was promised")
+        self._frontier = frontier
+        return Checkpoint(head.origin, head.size, head.root)
+
+    def publish(self, checkpoint: Checkpoint, now_s: int) -> None:
+        """(2) Make size and root durable, extending the last so recorded; (3) sign; (4) show.
+
+        A crash after (2) leaves a root without a note, which the next start signs again: the same tree. Called by one
+        thread at a time, like every write.
+        """
+        recorded = self._storage.newest_recorded()
+        if recorded and (recorded.size > checkpoint.size or (
+            recorded.size == checkpoint.size and recorded.root != checkpoint.root
+        )):
+            raise LedgerBroken(f"a larger or another tree was recorded at {recorded.size}")
+        self._storage.record_root(checkpoint.size, checkpoint.root)
+        note = Note(checkpoint.text(), tuple(self._signer.lines(checkpoint, now_s))).encode()
+        self._storage.publish(checkpoint.size, note)
+        self._signed_s = now_s
+        self.newest = Published(checkpoint.size, checkpoint.root, note)
