@@ -1,0 +1,1 @@
+"""Formats: what each decoder accepts, and what it refuses."""
