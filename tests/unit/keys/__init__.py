@@ -1,0 +1,1 @@
+"""Keys: what holds, and what does not."""
