@@ -138,7 +138,7 @@ def verify_consistency(old: int, new: int, path: Sequence[bytes], old_root: byte
 class Frontier:
     """A tree that only grows, kept as its complete subtrees: one hash an append on average, at most 64 hashes held.
 
-    It sees leaves and nothing else, neither nodes nor tiles, so its root checks theirs.
+    It grows by leaves and nothing else, neither nodes nor tiles, so its root checks theirs.
     """
 
     __slots__ = ("_peaks", "size")

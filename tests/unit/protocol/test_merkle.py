@@ -184,6 +184,17 @@ def test_a_frontier_agrees_with_the_definition_at_every_size() -> None:
         frontier.append(leaf)
 
 
+def test_a_frontier_can_begin_at_any_tree() -> None:
+    """It goes on as one that saw every leaf."""
+    leaves = trees.numbered_leaves(40)
+    for size in range(40):
+        frontier = Frontier.of(size, trees.memory(leaves[:size]))
+        assert (frontier.size, frontier.root()) == (size, trees.defined_root(leaves[:size]))
+        for leaf in leaves[size:]:
+            frontier.append(leaf)
+        assert frontier.root() == trees.defined_root(leaves)
+
+
 def test_a_copied_frontier_grows_on_its_own() -> None:
     """What is appended to one is not in the other."""
     frontier = Frontier()
