@@ -1,8 +1,8 @@
 """Makes tests/vectors/log: ``python -m tests.vectors.make_log``.
 
 A file is one expectation: what holds, what kind of thing is given, the thing, and either what comes of it or the code
-of the error that refuses it. All but the signed notes come out the same byte for byte; ML-DSA signatures are randomised,
-so ``open-*.json`` were made once, and are made again only if ``open-whole.json`` has been taken away.
+of the error that refuses it. All but the signed notes come out the same byte for byte. ML-DSA signatures are
+randomised, so ``open-*.json`` were made once, and are made again only if ``open-whole.json`` has been taken away.
 """
 
 from __future__ import annotations
