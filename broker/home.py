@@ -1,0 +1,175 @@
+"""A node's home: ``node.toml``, ``keyring``, ``tls.pem``, ``ledger.db``. Made by ``init``, never by accident."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ipaddress
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import tomli_w
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from broker.errors import NodeHomeError
+from broker.storage import sqlite
+from keys.keyring import Keyring, open_keyring, seal_keyring, write_private
+from keys.lognote import CosignerKeys, LogSigner
+from keys.lognote import SEED_BYTES as LOG_SEED_BYTES
+from keys.secret import Secret
+from keys.signing import SEED_BYTES, SigningKey
+from protocol.directory import Node
+
+_CERTIFICATE_YEARS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """``node.toml``: every setting of a node. Unknown keys are refused."""
+
+    origin: str  # the ledger's name, for ever: a URL without scheme
+    nation: str  # who runs it, alpha-2
+    url: str  # where clients reach it; https, or http on loopback
+    listen: str  # HOST:PORT that it binds
+    admin: str = ""  # HOST:PORT of metrics and health, loopback only; empty for none
+    pin: str = ""  # SHA-256 of the first directory, set when it is entered
+
+    @classmethod
+    def load(cls, path: Path) -> NodeConfig:
+        """Raises NodeHomeError for a file that is missing, broken, or has a key that means nothing."""
+        try:
+            return cls(**tomllib.loads(path.read_text()))
+        except FileNotFoundError:
+            raise NodeHomeError(f"no node here: {path} does not exist; `khunjerab node init` makes one") from None
+        except (tomllib.TOMLDecodeError, TypeError) as error:
+            raise NodeHomeError(f"{path}: {error}") from None
+
+    def dump(self) -> bytes:
+        """The file."""
+        return tomli_w.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKeys:
+    """What a node signs with: receipts and heads, its own checkpoints, its peers'."""
+
+    receipt: SigningKey
+    log: LogSigner
+    cosigner: CosignerKeys
+
+    @classmethod
+    def from_keyring(cls, keyring: Keyring, origin: str) -> NodeKeys:
+        """Raises NodeHomeError where a key is missing."""
+        try:
+            seeds = keyring.secrets
+            return cls(
+                SigningKey(seeds["receipt"]),
+                LogSigner(origin, seeds["log/ed25519"], seeds["log/mldsa44"]),
+                CosignerKeys(f"{origin}/cosigner", seeds["cosigner/ed25519"], seeds["cosigner/mldsa44"]),
+            )
+        except KeyError as error:
+            raise NodeHomeError(f"the keyring of this node has no {error}") from None
+
+
+_SEEDS = {
+    "receipt": SEED_BYTES,
+    "log/ed25519": LOG_SEED_BYTES,
+    "log/mldsa44": LOG_SEED_BYTES,
+    "cosigner/ed25519": LOG_SEED_BYTES,
+    "cosigner/mldsa44": LOG_SEED_BYTES,
+}
+
+
+class NodeHome:
+    """The folder of a node, opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = NodeConfig.load(folder / "node.toml")
+
+    @classmethod
+    def create(cls, folder: Path, config: NodeConfig, passphrase: Secret, random: Secret) -> NodeHome:
+        """Make keys, certificate and an empty ledger. ``random`` is 192 secret bytes; NodeHomeError if one is there."""
+        if (folder / "node.toml").exists():
+            raise NodeHomeError(f"{folder} holds a node already")
+        seeds, at = {}, 0
+        for name, length in _SEEDS.items():
+            seeds[name] = Secret(random.reveal()[at : at + length])
+            at += length
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(folder / "keyring", seal_keyring(Keyring(seeds), passphrase))
+        write_private(folder / "tls.pem", _make_certificate(config.url))
+        sqlite.create(folder / "ledger.db")
+        write_private(folder / "node.toml", config.dump())
+        return cls(folder)
+
+    def keys(self, passphrase: Secret) -> NodeKeys:
+        """Raises WrongPassphrase, NodeHomeError."""
+        try:
+            data = (self.folder / "keyring").read_bytes()
+        except FileNotFoundError:
+            raise NodeHomeError(f"{self.folder} has no keyring") from None
+        return NodeKeys.from_keyring(open_keyring(data, passphrase), self.config.origin)
+
+    def storage(self) -> sqlite.SqliteStorage:
+        """The ledger and what lies beside it."""
+        return sqlite.SqliteStorage(self.folder / "ledger.db")
+
+    def with_pin(self, pin: bytes) -> NodeHome:
+        """Remember the exchange, once its first directory is entered."""
+        config = NodeConfig(**{name: getattr(self.config, name) for name in NodeConfig.__slots__} | {"pin": pin.hex()})
+        write_private(self.folder / "node.toml", config.dump(), replace=True)
+        return NodeHome(self.folder)
+
+    def certificate_hash(self) -> bytes:
+        """SHA-256 of the TLS certificate, as the directory pins it."""
+        certificate = x509.load_pem_x509_certificates((self.folder / "tls.pem").read_bytes())[0]
+        return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
+
+    def card(self, keys: NodeKeys) -> Node:
+        """What the directory will say of this node."""
+        config = self.config
+        return Node(
+            origin=config.origin,
+            nation=config.nation,
+            url=config.url,
+            log=tuple(keys.log.vkeys()),
+            cosigner=tuple(keys.cosigner.vkeys()),
+            receipt=keys.receipt.public,
+            tls=(self.certificate_hash(),) if config.url.startswith("https:") else (),
+        )
+
+
+SEED_BYTES_OF_NODE = sum(_SEEDS.values())
+
+
+def _make_certificate(url: str) -> bytes:
+    """Key and self-signed certificate in PEM: pinned by hash through the directory, so nobody else vouches for it."""
+    host = urlsplit(url).hostname or "localhost"
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
+    try:
+        alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        alternative = x509.DNSName(host)
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=365 * _CERTIFICATE_YEARS))
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM) + private

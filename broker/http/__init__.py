@@ -1,0 +1,1 @@
+"""The routes of a node (SPEC §11) over aiohttp."""

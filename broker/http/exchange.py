@@ -1,0 +1,198 @@
+"""Routes of the exchange: node, directory, session, entries, deliveries, bulletins, bodies (SPEC §11)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+from typing import Any
+
+from aiohttp import web
+
+from broker import states
+from broker.http.request import MEDIA_TYPE, node_of, read_body, session_of, whole_number
+from broker.node import Node
+from protocol import canonical, limits, names
+from protocol.directory import Directory
+from protocol.entry import Submission, decode_batch
+from protocol.errors import ProtocolError
+from protocol.login import decode_signed
+from protocol.page import encode_page, parse_cursor
+from protocol.problem import Problem
+from protocol.statements import Bulletin, Kind
+
+VERSION = "0.1.0"
+routes = web.RouteTableDef()
+
+
+def _json(value: dict[str, Any]) -> web.Response:
+    return web.Response(text=json.dumps(value, ensure_ascii=False) + "\n", content_type="application/json")
+
+
+def _msgpack(data: bytes) -> web.Response:
+    return web.Response(body=data, headers={"Content-Type": MEDIA_TYPE})
+
+
+@routes.get("/v1/node")
+async def get_node(request: web.Request) -> web.Response:
+    """Who this node is: open to all."""
+    node = node_of(request)
+    head, directory = node.ledger.head, node.ledger.exchange.in_force
+    return _json(
+        {
+            "origin": head.origin,
+            "nation": node.config.nation,
+            "exchange": node.ledger.pin.hex(),
+            "directory": directory.version,
+            "size": head.size,
+            "vkeys": [key.encode() for key in node.keys.log.vkeys()],
+            "receipt_key": node.keys.receipt.public.key_id.hex(),
+            "time": node.clock(),
+            "version": VERSION,
+            "tls": _tls_of(request),
+            "limits": {
+                "entry_bytes": limits.ENTRY_BYTES_MAX,
+                "request_bytes": limits.REQUEST_BYTES_MAX,
+                "batch": limits.BATCH_SUBMISSIONS_MAX,
+            },
+        }
+    )
+
+
+def _tls_of(request: web.Request) -> dict[str, Any] | None:
+    """How this connection is protected. Whether its key exchange is post-quantum hangs on the host's OpenSSL."""
+    tls = request.transport.get_extra_info("ssl_object") if request.transport else None
+    if tls is None:
+        return None
+    hybrid = ssl.OPENSSL_VERSION_INFO >= (3, 5)
+    return {"version": tls.version(), "library": ssl.OPENSSL_VERSION, "post_quantum": hybrid}
+
+
+@routes.get("/v1/directory")
+@routes.get("/v1/directory/{version}")
+async def get_directory(request: web.Request) -> web.Response:
+    """One version as it was signed: open, as it authenticates itself."""
+    node = node_of(request)
+    wanted = request.match_info.get("version")
+    directory = _version(node, wanted)
+    index = node.storage.body_index(directory.hash)
+    entry = node.storage.entry(index) if index is not None else None
+    if entry is None:
+        raise Problem("not-found", "there is no such directory version")
+    return _json(
+        {
+            "version": directory.version,
+            "sha256": directory.hash.hex(),
+            "statement": base64.b64encode(entry.statement).decode(),
+            "signatures": base64.b64encode(entry.signatures).decode(),
+            "directory": directory.encode().decode(),
+        }
+    )
+
+
+def _version(node: Node, wanted: str | None) -> Directory:
+    exchange = node.ledger.exchange
+    if wanted is None:
+        return exchange.in_force
+    for directory in exchange.versions.values():
+        if str(directory.version) == wanted:
+            return directory
+    raise Problem("not-found", "there is no such directory version")
+
+
+@routes.post("/v1/session")
+async def post_session(request: web.Request) -> web.Response:
+    """A signed login becomes a bearer token."""
+    node = node_of(request)
+    login, signature = decode_signed(await read_body(request, 2 * limits.NOTE_BYTES_MAX))
+    token, session = node.sessions.open(login, signature)
+    speaker = session.speaker
+    return _json(
+        {
+            "token": token,
+            "expires": session.expires,
+            "kind": speaker.kind,
+            "agency": speaker.agency,
+            "nation": speaker.nation,
+            "roles": list(speaker.roles),
+        }
+    )
+
+
+@routes.post("/v1/entries")
+async def post_entries(request: web.Request) -> web.Response:
+    """One envelope, answered by its receipt or problem; or a batch, answered by an array with one of each for each."""
+    node, session = node_of(request), session_of(request)
+    envelopes = decode_batch(await read_body(request, limits.REQUEST_BYTES_MAX))
+    if len(envelopes) == 1:
+        receipt = await node.post(session, Submission.decode(envelopes[0]))
+        return _msgpack(canonical.encode([receipt.encode()]))
+    answers = await asyncio.gather(*(_post_one(node, session, envelope) for envelope in envelopes))
+    return _msgpack(canonical.encode(list(answers)))
+
+
+async def _post_one(node: Node, session: Any, envelope: bytes) -> bytes | str:
+    """A receipt as bytes, or a problem as JSON text."""
+    try:
+        return (await node.post(session, Submission.decode(envelope))).encode()
+    except ProtocolError as error:
+        return Problem(error.code, error.detail, {"step": 1}).to_json().decode()
+    except Problem as problem:
+        return problem.to_json().decode()
+
+
+@routes.get("/v1/deliveries")
+async def get_deliveries(request: web.Request) -> web.Response:
+    """A page from ``after``; with ``wait`` it is held until there is something, or the time is up."""
+    node, session = node_of(request), session_of(request)
+    if request.query.get("stream"):
+        raise Problem("bad-parameter", "stream by WebSocket")
+    after = parse_cursor(request.query.get("after", ""))
+    known = parse_cursor(request.query.get("known", ""))
+    origin = node.ledger.origin
+    limit = whole_number(request, "limit", limits.PAGE_ENTRIES_MAX, limits.PAGE_ENTRIES_MAX) or 1
+    seconds = whole_number(request, "wait", 0, limits.WAIT_SECONDS_MAX)
+    feed = request.query.get("feed")
+    if feed is not None:
+        names.feed(feed)
+    start = after.get(origin, 0)
+    if seconds and not node.deliveries.has_news(session, start):
+        reader = None if session.speaker.audits else session.speaker.agency
+        await node.news.wait(reader, seconds)
+        session = node.sessions.recheck(session)
+    part = node.deliveries.part(session, start, known.get(origin, 0), limit, feed)
+    return _msgpack(encode_page((part,)))
+
+
+@routes.get("/v1/bulletins/{sender}/{uuid}")
+async def get_bulletin(request: web.Request) -> web.Response:
+    """How far a bulletin came, for those it concerns."""
+    node, session = node_of(request), session_of(request)
+    sender, number = names.parse_id(f"{request.match_info['sender']}/{request.match_info['uuid']}")
+    return _json(states.state_of(node, session, sender, number))
+
+
+@routes.get("/v1/bodies/{sha256}")
+async def get_body(request: web.Request) -> web.Response:
+    """A body with the caller's wrap; ciphertext alone for the role audit."""
+    node, session = node_of(request), session_of(request)
+    try:
+        digest = bytes.fromhex(request.match_info["sha256"])
+    except ValueError:
+        raise Problem("bad-parameter", "a body is named by its SHA-256 in hexadecimal") from None
+    index = node.storage.body_index(digest)
+    entry = node.storage.entry(index) if index is not None else None
+    if index is None or entry is None or entry.kind is not Kind.BULLETIN:
+        raise Problem("not-found", "there is no such body for you")
+    header = Bulletin.decode(entry.statement).header
+    withheld = node.deliveries.why_withheld(session, header)
+    if withheld == "not-a-recipient":
+        raise Problem("not-found", "there is no such body for you")
+    if withheld:
+        raise Problem("withheld", f"the body is withheld: {withheld}", {"reason": withheld})
+    body = node.storage.body(index)
+    if body is None:
+        raise Problem("expunged", "the body was expunged at the end of its retention")
+    wrap = None if session.speaker.audits else node.storage.wrap(index, session.key_id)
+    return _msgpack(canonical.encode([body, wrap]))

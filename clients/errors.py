@@ -1,0 +1,50 @@
+"""The errors of the clients, each with the exit status of DESIGN §8.
+
+ClientError            1  root
+├── UsageError         2  what was typed cannot be done
+├── Declined           3  refused by a node, by policy, or at a prompt
+├── Unreachable        4  the node does not answer
+└── Tampering          5  verification failed: nothing else has this status
+"""
+
+
+class ClientError(Exception):
+    """One line for a person: what was wrong; ``hint`` says what to do."""
+
+    status = 1
+
+    def __init__(self, detail: str, hint: str = "") -> None:
+        super().__init__(detail)
+        self.detail, self.hint = detail, hint
+
+
+class UsageError(ClientError):
+    """What was typed, or the home, does not allow it."""
+
+    status = 2
+
+
+class Declined(ClientError):
+    """A refusal, with the code of the problem where a node gave one."""
+
+    status = 3
+
+    def __init__(self, detail: str, hint: str = "", code: str = "declined") -> None:
+        super().__init__(detail, hint)
+        self.code = code
+
+
+class Unreachable(ClientError):
+    """No answer, or none in time: whether something happened there is unknown."""
+
+    status = 4
+
+
+class Tampering(ClientError):
+    """A proof, a signature or a count does not hold. ``check`` names it; ``origin`` and ``index`` say where."""
+
+    status = 5
+
+    def __init__(self, check: str, detail: str, origin: str = "", index: int | None = None) -> None:
+        super().__init__(f"{check}: {detail}", "keep this home as it is and call your auditor")
+        self.check, self.origin, self.index = check, origin, index

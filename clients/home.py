@@ -1,0 +1,126 @@
+"""A role's home: ``profile.toml``, ``keyring`` (sealed), ``directory/``, ``state.db``."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import tomli_w
+
+from clients.errors import UsageError
+from clients.state import State
+from keys.errors import WrongPassphrase
+from keys.keyring import Keyring, open_keyring, seal_keyring, write_private
+from keys.secret import Secret
+
+VARIABLE = "KHUNJERAB_HOME"
+
+
+def default_folder() -> Path:
+    """``KHUNJERAB_HOME``, else ``khunjerab`` under XDG_DATA_HOME."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE])
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "khunjerab"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """``profile.toml``: every setting of a role. Unknown keys are refused."""
+
+    agency: str = ""  # whose seat this is; empty for a custodian
+    seat: str = ""  # this machine's name in its agency's bundles
+    nation: str = ""  # of a custodian
+    node: str = ""  # URL of the node to use, where it is not the one in the directory
+    pin: str = ""  # SHA-256 of the first directory, in hexadecimal
+    origin: str = ""  # the home ledger's origin
+    officer: str = ""  # the name that stands under bulletins
+    language: str = "en"  # of titles and texts typed on the command line
+
+    @classmethod
+    def load(cls, path: Path) -> Profile:
+        """Raises UsageError for a file that is broken or has a key that means nothing."""
+        try:
+            values = tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            raise UsageError(
+                f"there is no home at {path.parent}", "make keys with `khunjerab keys new`, or name another with --home"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: {error}") from None
+        known = {field.name for field in fields(cls)}
+        strange = [name for name in values if name not in known or not isinstance(values[name], str)]
+        if strange:
+            raise UsageError(f"{path}: {strange[0]!r} means nothing here; known are {', '.join(sorted(known))}")
+        return cls(**values)
+
+
+class Home:
+    """An opened folder. The keyring is opened when it is first needed."""
+
+    def __init__(self, folder: Path, passphrase: Secret | None = None) -> None:
+        self.folder = folder
+        self.profile = Profile.load(folder / "profile.toml")
+        self._passphrase = passphrase
+        self._keyring: Keyring | None = None
+        self._state: State | None = None
+
+    @classmethod
+    def create(cls, folder: Path, profile: Profile, keyring: Keyring, passphrase: Secret) -> Home:
+        """A new home. Raises UsageError where one is there: keys are never overwritten."""
+        if (folder / "profile.toml").exists() or (folder / "keyring").exists():
+            raise UsageError(f"{folder} holds a home already", "name another with --home")
+        write_private(folder / "keyring", seal_keyring(keyring, passphrase))
+        home = cls._with_profile(folder, profile)
+        home._passphrase, home._keyring = passphrase, keyring
+        return home
+
+    @classmethod
+    def _with_profile(cls, folder: Path, profile: Profile) -> Home:
+        values = {field.name: getattr(profile, field.name) for field in fields(profile)}
+        write_private(folder / "profile.toml", tomli_w.dumps(values).encode(), replace=True)
+        return cls(folder)
+
+    def save_profile(self, profile: Profile) -> None:
+        """Replace ``profile.toml`` whole."""
+        self._with_profile(self.folder, profile)
+        self.profile = profile
+
+    @property
+    def keyring(self) -> Keyring:
+        """The opened keyring. Raises UsageError for a wrong passphrase."""
+        if self._keyring is None:
+            if self._passphrase is None:
+                raise UsageError("this needs the keyring, and it is locked")
+            try:
+                self._keyring = open_keyring((self.folder / "keyring").read_bytes(), self._passphrase)
+            except FileNotFoundError:
+                raise UsageError(f"{self.folder} has no keyring") from None
+            except WrongPassphrase as error:
+                raise UsageError(error.detail, "try again; there is no way in without it") from None
+        return self._keyring
+
+    def save_keyring(self, keyring: Keyring, passphrase: Secret | None = None) -> None:
+        """Replace the keyring whole, under the same passphrase or a new one."""
+        passphrase = passphrase or self._passphrase
+        if passphrase is None:
+            raise UsageError("this needs the passphrase")
+        write_private(self.folder / "keyring", seal_keyring(keyring, passphrase), replace=True)
+        self._keyring, self._passphrase = keyring, passphrase
+
+    @property
+    def state(self) -> State:
+        """``state.db``; its contents are sealed under the keyring's ``store`` key."""
+        if self._state is None:
+            store = self.keyring.get("store")
+            if store is None:
+                raise UsageError("this home's keyring has no store key: it is a custodian's")
+            self._state = State(self.folder / "state.db", store)
+        return self._state
+
+    def close(self) -> None:
+        """Close ``state.db``."""
+        if self._state is not None:
+            self._state.close()
+            self._state = None

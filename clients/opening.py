@@ -1,0 +1,62 @@
+"""Opening what was sent here (SPEC §11.3): (6) the wrap, (7) the count, (8) the body."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from clients.replica import Believed
+from clients.state import State
+from keys.errors import CannotOpen
+from keys.keyring import Keyring
+from keys.sealing import OpenedWrap, open_body, open_wrap
+from protocol.content import Content
+from protocol.statements import Bulletin
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A bulletin's content, or why there is none; ``missing`` says how many before it were kept from this reader."""
+
+    content: Content | None
+    problem: str
+    missing: int = 0
+
+
+class Opener:
+    """Opens with the KEM seeds of one seat's keyring."""
+
+    def __init__(self, agency: str, keyring: Keyring, state: State) -> None:
+        self._agency, self._state = agency, state
+        self._seeds = {bytes.fromhex(name): keyring.secrets[f"kem/{name}"] for name in keyring.names("kem")}
+
+    def open(self, believed: Believed, bulletin: Bulletin, body: bytes | None, wrap: bytes | None) -> Opened:
+        """Whatever is wrong is said in ``problem``: the bulletin stands in the ledger all the same."""
+        if believed.item.withheld:
+            return Opened(None, f"withheld: {believed.item.withheld}")
+        if wrap is None or body is None:
+            return Opened(None, "not sealed to this seat" if body is not None else "body-missing")
+        try:
+            opened = self._unwrap(bulletin, wrap)  # (6)
+            missing = self._missing(believed, bulletin, opened)  # (7)
+            if hashlib.sha256(body).digest() != bulletin.body:  # (8)
+                return Opened(None, "body-altered", missing)
+            return Opened(open_body(body, bulletin.header_bytes, opened.content_key), "", missing)
+        except CannotOpen as error:
+            return Opened(None, f"cannot-open: {error.detail}")
+
+    def _unwrap(self, bulletin: Bulletin, wrap: bytes) -> OpenedWrap:
+        digest = hashlib.sha256(wrap).digest()
+        for stated in bulletin.wraps:
+            seed = self._seeds.get(stated.kem_key_id)
+            if stated.hash == digest and seed is not None:
+                return open_wrap(wrap, bulletin.header_bytes, self._agency, seed, stated.kem_key_id)
+        raise CannotOpen("the wrap is not one that was signed for a key of this seat")
+
+    def _missing(self, believed: Believed, bulletin: Bulletin, opened: OpenedWrap) -> int:
+        """How many the sender held receipts for, and never came here: a lower bound, so it never alarms falsely."""
+        header = bulletin.header
+        if header.sender == self._agency:
+            return 0
+        held = self._state.count_before(header.origin, header.key_id, header.feed, believed.item.index)
+        return max(0, opened.count - held)

@@ -1,0 +1,34 @@
+"""Where a passphrase comes from: a file, the environment's file, or a prompt; never an argument."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+
+from clients.errors import UsageError
+from keys.secret import Secret
+
+VARIABLE = "KHUNJERAB_PASSPHRASE_FILE"
+
+
+def find_passphrase(file: Path | None, *, new: bool = False) -> Secret:
+    """The passphrase; asked twice where it is ``new``. Raises UsageError without file, variable or terminal."""
+    path = file or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    if path is not None:
+        try:
+            value = path.read_bytes().rstrip(b"\r\n")
+        except OSError as error:
+            raise UsageError(f"the passphrase file {path} cannot be read: {error.strerror}") from None
+        if not value:
+            raise UsageError(f"the passphrase file {path} is empty")
+        return Secret(value)
+    if not sys.stdin.isatty():
+        raise UsageError("no passphrase", f"use --passphrase-file, set {VARIABLE}, or run it at a terminal")
+    first = getpass.getpass("Passphrase: ")
+    if new and getpass.getpass("Again: ") != first:
+        raise UsageError("the two passphrases differ")
+    if not first:
+        raise UsageError("an empty passphrase protects nothing")
+    return Secret(first.encode())

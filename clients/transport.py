@@ -1,0 +1,199 @@
+"""The one seam between a client and the wire: TLS pinned by the directory, a session, bytes in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+import aiohttp
+
+from clients.errors import ClientError, Declined, Unreachable
+from keys.signing import SigningKey
+from protocol import canonical, limits
+from protocol.entry import Submission, encode_batch
+from protocol.errors import Malformed, ProtocolError
+from protocol.login import NONCE_BYTES, Login, encode_signed
+from protocol.page import PAGE_BYTES_READ_MAX, Cursor, Part, decode_page, format_cursor
+from protocol.problem import Problem
+from protocol.treehead import Receipt
+
+MEDIA_TYPE = "application/vnd.khunjerab.v1+msgpack"
+CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
+_RENEW_SECONDS = 60
+
+
+class Pinned(aiohttp.Fingerprint):
+    """Accepts a certificate whose SHA-256 the directory lists: one of up to two, as they are rotated."""
+
+    def __init__(self, digests: Sequence[bytes]) -> None:
+        super().__init__(digests[0])
+        self._digests = digests
+
+    def check(self, transport: asyncio.BaseTransport) -> None:
+        """Called by aiohttp after each handshake. Raises ServerFingerprintMismatch."""
+        tls = transport.get_extra_info("ssl_object")
+        got = hashlib.sha256(tls.getpeercert(binary_form=True)).digest() if tls else b""
+        if not any(hmac.compare_digest(got, digest) for digest in self._digests):
+            host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+            raise aiohttp.ServerFingerprintMismatch(self._digests[0], got, host, port)
+
+
+class Wire:
+    """A node, over HTTP. ``async with``; every method raises Unreachable or Declined (with the problem's code)."""
+
+    def __init__(self, url: str, tls: Sequence[bytes] = ()) -> None:
+        self.url = url.rstrip("/")
+        self._tls: Pinned | bool = Pinned(tls) if tls else True
+        self._http: aiohttp.ClientSession | None = None
+        self._token: tuple[str, float] | None = None
+        self._login: tuple[SigningKey, bytes, str, str] | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS + limits.WAIT_SECONDS_MAX)
+        connector = aiohttp.TCPConnector(ssl=self._tls, limit=100)
+        self._http = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    async def request(
+        self, method: str, path: str, *, body: bytes | None = None, login: bool = True, bytes_max: int = 1 << 20,
+        **params: str | int,
+    ) -> bytes:
+        """The answer's body. A session that ended is opened once more."""
+        for last in (False, True):
+            headers = {"Authorization": f"Bearer {await self._bearer()}"} if login else {}
+            if body is not None:
+                headers["Content-Type"] = MEDIA_TYPE
+            try:
+                return await self._exchange(method, path, body, headers, bytes_max, params)
+            except Declined as declined:
+                if declined.code != "not-logged-in" or last or not login:
+                    raise
+                self._token = None
+        raise AssertionError
+
+    async def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], bytes_max: int,
+        params: dict[str, str | int],
+    ) -> bytes:
+        if self._http is None:
+            msg = "use the wire in `async with`"
+            raise RuntimeError(msg)
+        try:
+            async with self._http.request(
+                method, self.url + path, data=body, headers=headers, params=params, allow_redirects=False
+            ) as answer:
+                data = await _read(answer, bytes_max)
+                if answer.status == 200:  # noqa: PLR2004 - the one success of SPEC §11
+                    return data
+                raise _declined(answer.status, data)
+        except aiohttp.ServerFingerprintMismatch:
+            raise Declined(
+                f"{self.url} shows a certificate that the directory does not list",
+                "nothing was sent; ask the node's operator, and compare directory versions",
+                "tls-not-pinned",
+            ) from None
+        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
+            reason = str(error) or type(error).__name__
+            raise Unreachable(f"{self.url} does not answer: {reason}", "check the link and the node") from None
+
+    async def json(self, method: str, path: str, *, login: bool = True, **params: str | int) -> dict[str, Any]:
+        """An answer that is a JSON object."""
+        value = json.loads(await self.request(method, path, login=login, bytes_max=8 << 20, **params))
+        if not isinstance(value, dict):
+            raise Declined("the node's answer is no JSON object")
+        return value
+
+    # Sessions
+
+    def log_in_as(self, key: SigningKey, exchange: bytes, origin: str, checkpoint: str = "") -> None:
+        """With which key to log in, when it is first needed; and the newest checkpoint seen there."""
+        self._login = (key, exchange, origin, checkpoint)
+
+    async def _bearer(self) -> str:
+        if self._token is None or self._token[1] < time.time() + _RENEW_SECONDS:
+            self._token = await self._open_session()
+        return self._token[0]
+
+    async def _open_session(self) -> tuple[str, float]:
+        if self._login is None:
+            raise ClientError("this request needs a login, and no key was given")
+        key, exchange, origin, checkpoint = self._login
+        login = Login(exchange, origin, time.time_ns() // 1_000_000, os.urandom(NONCE_BYTES), checkpoint)
+        body = encode_signed(login, key.sign(login.message(), 2))
+        answer = json.loads(await self.request("POST", "/v1/session", body=body, login=False))
+        return str(answer["token"]), int(answer["expires"]) / 1000
+
+    async def session(self) -> tuple[str, float]:
+        """A token and when it ends: for `khunjerab session` alone."""
+        await self._bearer()
+        if self._token is None:
+            raise AssertionError
+        return self._token
+
+    # The exchange
+
+    async def post(self, submissions: Sequence[Submission]) -> list[Receipt | Problem]:
+        """A receipt or a problem for each; Unreachable when it is unknown what happened."""
+        body = encode_batch(list(submissions))
+        try:
+            data = await self.request("POST", "/v1/entries", body=body, bytes_max=16 << 20)
+        except Declined as declined:
+            if len(submissions) == 1 and isinstance(declined.__cause__, Problem):
+                return [declined.__cause__]
+            raise
+        try:
+            answers = canonical.decode(data, bytes_max=16 << 20, array_max=limits.PAGE_ENTRIES_MAX)
+            return [Receipt.decode(a) if type(a) is bytes else Problem.from_json(str(a).encode()) for a in answers]
+        except ProtocolError as error:
+            raise Unreachable(f"{self.url} answers what is no receipt: {error.detail}") from error
+
+    async def deliveries(
+        self, after: Cursor, known: Cursor, *, wait: int = 0, limit: int = limits.PAGE_ENTRIES_MAX,
+    ) -> tuple[Part, ...]:
+        """One page, unverified."""
+        data = await self.request(
+            "GET", "/v1/deliveries", bytes_max=PAGE_BYTES_READ_MAX,
+            after=format_cursor(after), known=format_cursor(known), wait=wait, limit=limit,
+        )
+        return decode_page(data)
+
+    async def body(self, sha256: bytes) -> tuple[bytes, bytes | None]:
+        """A body and this seat's wrap, unverified."""
+        data = await self.request("GET", f"/v1/bodies/{sha256.hex()}", bytes_max=2 << 20)
+        body, wrap = canonical.decode(data, bytes_max=2 << 20)
+        return body, wrap
+
+
+async def _read(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    """The body, up to a bound, whatever the node says its length is."""
+    parts, length = [], 0
+    async for part in answer.content.iter_any():
+        length += len(part)
+        if length > bytes_max:
+            raise Declined(f"the node's answer is over {bytes_max} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _declined(status: int, data: bytes) -> ClientError:
+    try:
+        problem = Problem.from_json(data)
+    except Malformed:
+        return Unreachable(f"the node answers with status {status} and no problem of ours", "is this a node?")
+    if problem.status >= 500:  # noqa: PLR2004 - server errors: whether it happened is unknown
+        error: ClientError = Unreachable(f"{problem.code}: {problem.detail}", problem.hint)
+    else:
+        error = Declined(f"{problem.code}: {problem.detail}", problem.hint, problem.code)
+    error.__cause__ = problem
+    return error
