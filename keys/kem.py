@@ -16,6 +16,7 @@ from keys.secret import Secret
 from protocol.signing import KemKey
 
 SEED_BYTES = 32
+_PROBE = X25519PrivateKey.from_private_bytes(bytes(32))
 
 
 def private_key(seed: Secret) -> MLKEM768X25519PrivateKey:
@@ -46,7 +47,14 @@ def public_key(key: KemKey) -> MLKEM768X25519PublicKey:
 
 
 def check_kem_key(key: KemKey) -> None:
-    """Refuse halves that are no keys, and the all-zero ones that the library lets pass."""
-    if not any(key.mlkem768) or not any(key.x25519):
+    """Refuse halves that are no keys, the all-zero ones that the library lets pass, and points of small order.
+
+    With such a point every agreement is zero: no sender could seal to it, nor so to anyone else in the bulletin.
+    """
+    if not any(key.mlkem768):
         raise CardRefused("a KEM key is all zero")
     public_key(key)
+    try:
+        _PROBE.exchange(X25519PublicKey.from_public_bytes(key.x25519))
+    except ValueError as error:
+        raise CardRefused("the X25519 half of a KEM key is a point of small order") from error

@@ -1,6 +1,6 @@
 """The keyring at rest (SPEC §13.2): Argon2id from a passphrase, secretbox around msgpack; born private, replaced whole.
 
-File: magic, salt, Argon2id operations and memory, then nonce and box. A wrong passphrase and a damaged file are one error.
+File: magic, salt, Argon2id operations and memory, nonce and box. A wrong passphrase and a damaged file are one error.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from keys.errors import WrongPassphrase
 from keys.secret import Secret
 from protocol import canonical
 from protocol.canonical import Fields
-from protocol.errors import ProtocolError
+from protocol.errors import ProtocolError, TooLarge
 
 MAGIC = b"khunjerab/1/keyring\n"
 _HEAD = struct.Struct(">16sII")
 _BYTES_MAX = 1024 * 1024
+_SECRETS_MAX = 4096
 OPERATIONS = 3
 MEMORY_BYTES = 64 * 1024 * 1024
 _OPERATIONS_MAX, _MEMORY_BYTES_MAX = 16, 1024 * 1024 * 1024
@@ -32,7 +33,7 @@ _OPERATIONS_MAX, _MEMORY_BYTES_MAX = 16, 1024 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """Secrets by name: ``signing``, ``kem/HEX``, ``next/HEX``, ``store``, ``identity/AGENCY``, ``log`` …"""
+    """Secrets by name: ``signing``, ``kem/HEX``, ``next/HEX``, ``store``, ``identity/AGENCY``."""
 
     secrets: Mapping[str, Secret] = field(default_factory=dict)
 
@@ -54,8 +55,10 @@ class Keyring:
 
 
 def seal_keyring(keyring: Keyring, passphrase: Secret, memory_bytes: int = MEMORY_BYTES) -> bytes:
-    """The file's bytes."""
+    """The file's bytes. Raises TooLarge rather than seal what would not open again."""
     plain = canonical.encode([[name, secret.reveal()] for name, secret in sorted(keyring.secrets.items())])
+    if len(keyring.secrets) > _SECRETS_MAX or len(plain) > _BYTES_MAX // 2:
+        raise TooLarge(f"a keyring of {len(keyring.secrets)} secrets and {len(plain)} bytes")
     head = _HEAD.pack(secrets.token_bytes(16), OPERATIONS, memory_bytes)
     return MAGIC + head + bytes(_box(passphrase, head).encrypt(plain))
 
@@ -68,7 +71,8 @@ def open_keyring(data: bytes, passphrase: Secret) -> Keyring:
     head, box = data[len(MAGIC) :][: _HEAD.size], data[len(MAGIC) + _HEAD.size :]
     try:
         plain = _box(passphrase, head).decrypt(box)
-        return Keyring(dict(_pair(pair) for pair in canonical.decode(plain, bytes_max=_BYTES_MAX)))
+        pairs = canonical.decode(plain, bytes_max=_BYTES_MAX, array_max=_SECRETS_MAX)
+        return Keyring(dict(_pair(pair) for pair in pairs))
     except (nacl.exceptions.CryptoError, ProtocolError, ValueError):
         raise wrong from None
 

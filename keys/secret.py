@@ -9,6 +9,7 @@ class Secret:
     """Secret bytes: no repr, no pickling, compared in constant time; ``reveal`` is easy to grep for."""
 
     __slots__ = ("_value",)
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, value: bytes) -> None:
         self._value = bytes(value)
@@ -22,9 +23,6 @@ class Secret:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def __reduce__(self) -> str:
         msg = "a secret is not pickled"

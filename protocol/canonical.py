@@ -6,6 +6,7 @@ compares. ``Fields`` then reads one array in wire order and checks the type and 
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -36,14 +37,12 @@ def encode(value: Wire) -> bytes:
     return msgpack.packb(value)  # type: ignore[no-any-return]
 
 
-def decode(data: bytes, *, bytes_max: int, array_max: int = limits.POLYGON_POINTS_MAX) -> list[Any]:
+def decode(data: bytes, *, bytes_max: int, array_max: int = limits.WRAPS_MAX) -> list[Any]:
     """The array that ``data`` holds. Raises TooLarge before anything is allocated, Malformed for any other form."""
     if len(data) > bytes_max:
         raise TooLarge(f"{len(data)} bytes where {bytes_max} are allowed")
     try:
-        value = msgpack.unpackb(
-            data, max_str_len=len(data), max_bin_len=len(data), max_array_len=array_max, **_LIMITS
-        )
+        value = msgpack.unpackb(data, max_str_len=len(data), max_bin_len=len(data), max_array_len=array_max, **_LIMITS)
     except Exception as error:  # msgpack's errors have no common root, and ProtocolError is the only one we let out
         raise Malformed("not msgpack within the limits of SPEC §3") from error
     if type(value) is not list:
@@ -105,21 +104,21 @@ class Fields:
             raise Malformed(f"{self._what}: {name} is not between {low} and {high}")
         return value
 
-    def bytes(self, name: str, at_most: int) -> bytes:
+    def bytes(self, name: str, at_most: int) -> builtins.bytes:
         """A byte string of bounded length."""
         value = self._next(name, bytes)
         if len(value) > at_most:
             raise TooLarge(f"{self._what}: {name} is over {at_most} bytes")
         return value
 
-    def exactly(self, name: str, length: int) -> bytes:
+    def exactly(self, name: str, length: int) -> builtins.bytes:
         """A byte string of one length."""
         value = self._next(name, bytes)
         if len(value) != length:
             raise Malformed(f"{self._what}: {name} is not {length} bytes")
         return value
 
-    def hash(self, name: str) -> bytes:
+    def hash(self, name: str) -> builtins.bytes:
         """A SHA-256, or a key id, which is one."""
         return self.exactly(name, HASH_BYTES)
 
@@ -143,8 +142,10 @@ class Fields:
     def array(self, name: str, at_most: int, item: Callable[[Any], T], at_least: int = 0) -> tuple[T, ...]:
         """An array of items, each read by ``item``."""
         values = self._next(name, list)
-        if not at_least <= len(values) <= at_most:
-            raise TooLarge(f"{self._what}: {name} has {len(values)} items, not {at_least} to {at_most}")
+        if len(values) > at_most:
+            raise TooLarge(f"{self._what}: {name} has {len(values)} items, at most {at_most} are allowed")
+        if len(values) < at_least:
+            raise Malformed(f"{self._what}: {name} has {len(values)} items, at least {at_least} are needed")
         return tuple(item(value) for value in values)
 
     def sorted_names(self, name: str, at_most: int, grammar: Callable[[str], str]) -> tuple[str, ...]:

@@ -187,7 +187,11 @@ class Content:
     @classmethod
     def decode(cls, data: bytes) -> Content:
         """Raises Malformed or TooLarge."""
-        f = Fields(canonical.decode(data, bytes_max=limits.CONTENT_BYTES_MAX), "content", 14)
+        f = Fields(
+            canonical.decode(data, bytes_max=limits.CONTENT_BYTES_MAX, array_max=limits.POLYGON_POINTS_MAX),
+            "content",
+            14,
+        )
         content = cls(
             versions=f.array("versions", limits.LANGUAGES_MAX, Version.from_wire, at_least=1),
             category=f.choice("category", CATEGORIES),
@@ -220,5 +224,3 @@ def _grade(value: object) -> str:
 
 def _line(value: object) -> str:
     return Fields([value], "content", 1).text("measure", limits.REASON_CHARS_MAX, lines=True)
-
-

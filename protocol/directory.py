@@ -1,271 +1,26 @@
 """The directory (SPEC §10): the signed list of nations, agencies, keys, clearances, feeds, nodes and policy.
 
-JSON that two ministries can read and diff at the signing table. This module gives it its form and checks what one
-version says about itself; who may sign the next one is the judge's business.
+JSON that two ministries can read and diff at the signing table. This module checks what one version says about itself;
+who may sign the next one is the judge's business.
 """
 
 from __future__ import annotations
 
-import base64
-import datetime
 import functools
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
-from protocol import limits, names
+from protocol import limits
 from protocol.errors import Malformed
 from protocol.label import Clearance, Label, why_denied
-from protocol.note import VerifierKey
+from protocol.parties import SHA256_BYTES, Agency, Authority, Feed, Nation, Node
 from protocol.policy import Policy
-from protocol.signing import ED25519_KEY_BYTES, MLDSA65_KEY_BYTES, PublicKey
-from protocol.strictjson import Json, Members, dumps, loads, unhex
+from protocol.strictjson import Members, dumps, loads, unhex
+from protocol.times import DAY_MS, format_time, parse_time
+
+__all__ = ["DAY_MS", "Agency", "Authority", "Directory", "Feed", "Nation", "Node", "format_time", "parse_time"]
 
 TYPE = "khunjerab.directory.v1"
-ROLES = ("audit", "publish", "subscribe")
-SHA256_BYTES = 32
-DAY_MS = 86_400_000
-
-
-def format_time(time_ms: int) -> str:
-    """RFC 3339 in UTC, whole seconds, ``Z``."""
-    return datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parse_time(value: str) -> int:
-    """Milliseconds of the one form that ``format_time`` prints."""
-    try:
-        moment = datetime.datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.UTC)
-    except ValueError:
-        raise Malformed(f"{value[:40]!r} is not a time such as 2026-11-24T08:00:00Z") from None
-    time_ms = int(moment.timestamp()) * 1000
-    if time_ms < 0 or format_time(time_ms) != value:
-        raise Malformed(f"{value[:40]!r} is not a time such as 2026-11-24T08:00:00Z")
-    return time_ms
-
-
-def _key_to_json(key: PublicKey) -> Json:
-    return {
-        "ed25519": base64.b64encode(key.ed25519).decode(),
-        "mldsa65": base64.b64encode(key.mldsa65).decode(),
-    }
-
-
-def _key_from_json(value: Any) -> PublicKey:
-    m = Members(value, "key")
-    key = PublicKey(m.base64("ed25519", ED25519_KEY_BYTES), m.base64("mldsa65", MLDSA65_KEY_BYTES))
-    m.end()
-    return key
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """One of a nation's keys that sign the directory, by the name of its custodian."""
-
-    name: str
-    key: PublicKey
-
-    def to_json(self) -> Json:
-        """SPEC §10.3."""
-        return {"name": self.name, "key": _key_to_json(self.key)}
-
-    @classmethod
-    def from_json(cls, value: Any) -> Authority:
-        """SPEC §10.3."""
-        m = Members(value, "authority key")
-        authority = cls(m.matching("name", names.agency), _key_from_json(m.get("key", dict)))
-        m.end()
-        return authority
-
-
-@dataclass(frozen=True, slots=True)
-class Nation:
-    """A nation, its authority keys and how many of them must sign."""
-
-    id: str
-    code: str  # ISO 3166-1 alpha-3, as labels print it
-    name: str
-    threshold: int
-    authorities: tuple[Authority, ...]
-
-    def to_json(self) -> Json:
-        """SPEC §10.3."""
-        return {
-            "id": self.id,
-            "code": self.code,
-            "name": self.name,
-            "threshold": self.threshold,
-            "authorities": [authority.to_json() for authority in self.authorities],
-        }
-
-    @classmethod
-    def from_json(cls, value: Any) -> Nation:
-        """SPEC §10.3."""
-        m = Members(value, "nation")
-        nation = cls(
-            m.matching("id", names.nation),
-            m.text("code", 3),
-            m.text("name", limits.NAME_CHARS_MAX),
-            m.uint("threshold", 1, limits.AUTHORITY_KEYS_PER_NATION_MAX),
-            m.array("authorities", limits.AUTHORITY_KEYS_PER_NATION_MAX, Authority.from_json),
-        )
-        m.end()
-        return nation
-
-
-@dataclass(frozen=True, slots=True)
-class Agency:
-    """The party that sends and receives; ``home`` is the origin of the ledger that orders its acts."""
-
-    id: str
-    nation: str
-    name: str
-    home: str
-    identity: PublicKey
-    clearance: Clearance
-    roles: tuple[str, ...]
-
-    def to_json(self) -> Json:
-        """SPEC §10.4."""
-        return {
-            "id": self.id,
-            "nation": self.nation,
-            "name": self.name,
-            "home": self.home,
-            "identity": _key_to_json(self.identity),
-            "clearance": {
-                "classification": self.clearance.classification,
-                "compartments": list(self.clearance.compartments),
-            },
-            "roles": list(self.roles),
-        }
-
-    @classmethod
-    def from_json(cls, value: Any) -> Agency:
-        """SPEC §10.4."""
-        m = Members(value, "agency")
-        id_, nation = m.matching("id", names.agency), m.matching("nation", names.nation)
-        agency = cls(
-            id_,
-            nation,
-            m.text("name", limits.NAME_CHARS_MAX),
-            m.matching("home", names.origin),
-            _key_from_json(m.get("identity", dict)),
-            _clearance_from_json(m.get("clearance", dict), nation),
-            m.array("roles", len(ROLES), lambda role: _one_of(role, ROLES)),
-        )
-        m.end()
-        return agency
-
-
-def _clearance_from_json(value: Any, policy: str) -> Clearance:
-    m = Members(value, "clearance")
-    clearance = Clearance(
-        policy,
-        m.text("classification", limits.NAME_CHARS_MAX),
-        m.array("compartments", limits.COMPARTMENTS_MAX, lambda name: names.compartment(_text(name))),
-    )
-    m.end()
-    return clearance
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise Malformed("an array holds something that is not text")
-    return value
-
-
-def _one_of(value: Any, options: tuple[str, ...]) -> str:
-    if value not in options:
-        raise Malformed(f"{str(value)[:40]!r} is not one of {', '.join(options)}")
-    return str(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """A named channel: who is in it, how high its labels go, whether bulletins may stay inside one nation."""
-
-    name: str
-    title: str
-    members: tuple[str, ...]
-    ceiling: Clearance
-    domestic: bool
-
-    def to_json(self) -> Json:
-        """SPEC §10.5."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "members": list(self.members),
-            "ceiling": {
-                "policy": self.ceiling.policy,
-                "classification": self.ceiling.classification,
-                "compartments": list(self.ceiling.compartments),
-            },
-            "domestic": self.domestic,
-        }
-
-    @classmethod
-    def from_json(cls, value: Any) -> Feed:
-        """SPEC §10.5."""
-        m = Members(value, "feed")
-        name, title = m.matching("name", names.feed), m.text("title", limits.TITLE_CHARS_MAX)
-        members = m.array("members", limits.AGENCIES_MAX, lambda agency: names.agency(_text(agency)))
-        c = Members(m.get("ceiling", dict), "ceiling")
-        ceiling = Clearance(
-            c.matching("policy", names.nation),
-            c.text("classification", limits.NAME_CHARS_MAX),
-            c.array("compartments", limits.COMPARTMENTS_MAX, lambda name: names.compartment(_text(name))),
-        )
-        c.end()
-        feed = cls(name, title, members, ceiling, m.get("domestic", bool))
-        m.end()
-        return feed
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A broker: its ledger's origin, where it answers, and the keys that sign for it."""
-
-    origin: str
-    nation: str
-    url: str
-    log: tuple[VerifierKey, ...]  # signs checkpoints: Ed25519 and ML-DSA-44
-    cosigner: tuple[VerifierKey, ...]  # cosigns its peers'
-    receipt: PublicKey  # signs receipts and tree heads, and logs in as a mirror
-    tls: tuple[bytes, ...]  # SHA-256 of its certificates
-
-    def to_json(self) -> Json:
-        """SPEC §10.6; a node's card has the same form."""
-        return {
-            "origin": self.origin,
-            "nation": self.nation,
-            "url": self.url,
-            "log": [key.encode() for key in self.log],
-            "cosigner": [key.encode() for key in self.cosigner],
-            "receipt": _key_to_json(self.receipt),
-            "tls": [digest.hex() for digest in self.tls],
-        }
-
-    @classmethod
-    def from_json(cls, value: Any) -> Node:
-        """SPEC §10.6."""
-        m = Members(value, "node")
-        node = cls(
-            m.matching("origin", names.origin),
-            m.matching("nation", names.nation),
-            m.text("url", limits.ORIGIN_CHARS_MAX),
-            m.array("log", 2, lambda key: VerifierKey.parse(_text(key)), at_least=1),
-            m.array("cosigner", 2, lambda key: VerifierKey.parse(_text(key))),
-            _key_from_json(m.get("receipt", dict)),
-            m.array(
-                "tls", limits.TLS_CERTIFICATES_PER_NODE_MAX, lambda d: unhex(_text(d), SHA256_BYTES, "tls hash")
-            ),
-        )
-        m.end()
-        if any(key.name != node.origin for key in node.log):
-            raise Malformed(f"node {node.origin}: a log key's name is not the origin")
-        return node
 
 
 @dataclass(frozen=True)
@@ -305,7 +60,7 @@ class Directory:
     def decode(cls, data: bytes) -> Directory:
         """Raises Malformed or TooLarge; what it returns is consistent in itself (SPEC §10.2)."""
         m = Members(loads(data, limits.DIRECTORY_BYTES_MAX), "directory")
-        m.matching("type", lambda value: _one_of(value, (TYPE,)))
+        m.choice("type", (TYPE,))
         exchange = m.get("exchange", str)
         directory = cls(
             exchange=unhex(exchange, SHA256_BYTES, "directory: 'exchange'") if exchange else None,
@@ -331,22 +86,28 @@ class Directory:
         if not self.issued < self.expires <= self.issued + limits.DIRECTORY_LIFE_DAYS_MAX * DAY_MS:
             raise Malformed(f"directory: it expires within {limits.DIRECTORY_LIFE_DAYS_MAX} days of its issue")
         _distinct("nation", [nation.id for nation in self.nations])
+        _distinct("nation code", [nation.code for nation in self.nations])
         _distinct("agency", [agency.id for agency in self.agencies])
         _distinct("feed", [feed.name for feed in self.feeds])
         _distinct("node", [node.origin for node in self.nodes])
         keys = [a.key for nation in self.nations for a in nation.authorities]
         keys += [agency.identity for agency in self.agencies] + [node.receipt for node in self.nodes]
         _distinct("key", [key.key_id.hex() for key in keys])
-        _distinct("key half", [half.hex() for key in keys for half in (key.ed25519, key.mldsa65)])
+        halves = [half for key in keys for half in (key.ed25519, key.mldsa65)]
+        halves += [key.public for node in self.nodes for key in (*node.log, *node.cosigner)]
+        _distinct("key half", [half.hex() for half in halves])
         for nation in self.nations:
             if nation.threshold > len(nation.authorities):
                 raise Malformed(f"nation {nation.id}: threshold {nation.threshold} of {len(nation.authorities)} keys")
+            _distinct("authority", [authority.name for authority in nation.authorities])
         for agency in self.agencies:
+            _distinct("role", list(agency.roles))
             self._known(agency.nation, agency.home, f"agency {agency.id}")
             self._check_level(agency.clearance, f"agency {agency.id}")
         for node in self.nodes:
             self._known(node.nation, node.origin, f"node {node.origin}")
         for feed in self.feeds:
+            _distinct("member", list(feed.members))
             strangers = [member for member in feed.members if member not in self.by_agency]
             if strangers:
                 raise Malformed(f"feed {feed.name}: {strangers[0]} is no agency")
@@ -360,9 +121,10 @@ class Directory:
     def _check_level(self, clearance: Clearance, what: str) -> None:
         if self.policy.equivalence.rank(clearance.policy, clearance.classification) is None:
             raise Malformed(f"{what}: {clearance.policy} has no level {clearance.classification!r}")
+        _distinct("compartment", list(clearance.compartments))
         unknown = set(clearance.compartments) - set(self.policy.compartments)
         if unknown:
-            raise Malformed(f"{what}: {sorted(unknown)[0]} is no compartment of the exchange")
+            raise Malformed(f"{what}: {min(unknown)} is no compartment of the exchange")
 
     @functools.cached_property
     def hash(self) -> bytes:

@@ -1,4 +1,4 @@
-"""An entry (SPEC §9.1): a statement with its signatures, as one leaf of a ledger; and a submission, before it is one."""
+"""An entry (SPEC §9.1): a statement with its signatures, one leaf of a ledger; and a submission, before it is one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from protocol import canonical, limits, merkle
 from protocol.canonical import Fields, Wire
 from protocol.errors import Malformed
-from protocol.statements import Kind
+from protocol.statements import LINKED, Kind
 
 HPKE_ENCAPSULATION_BYTES = 1120  # ML-KEM-768 ciphertext and X25519 point
 WRAP_BYTES = HPKE_ENCAPSULATION_BYTES + 32 + 8 + 16  # content key, count of receipts, AEAD tag
@@ -38,7 +38,10 @@ class Link:
     def from_wire(cls, value: object) -> Link:
         """[kind, index]."""
         f = Fields(value, "governance link", 2)
-        return cls(checked_kind(f.uint("kind")), f.uint("index"))
+        kind = checked_kind(f.uint("kind"))
+        if kind not in LINKED:
+            raise Malformed(f"governance link: it names a {kind.word}")
+        return cls(kind, f.uint("index"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,7 @@ class Submission:
 
     def encode(self) -> bytes:
         """The envelope on the wire: one flat array of byte strings."""
-        return canonical.encode(
-            [bytes([self.kind]), self.statement, self.signatures, b"".join(self.wraps), self.body]
-        )
+        return canonical.encode([bytes([self.kind]), self.statement, self.signatures, b"".join(self.wraps), self.body])
 
     @classmethod
     def decode(cls, data: bytes) -> Submission:

@@ -140,4 +140,3 @@ class Header:
     def is_sent_to(self, agency: str) -> bool:
         """Whether ``agency`` is a recipient."""
         return any(recipient.agency == agency for recipient in self.recipients)
-

@@ -30,7 +30,7 @@ def format_label(label: Label, alpha3: Mapping[str, str]) -> str:
 def parse_label(text: str, own_policy: str, equivalence: Equivalence, alpha3: Mapping[str, str]) -> Label:
     """The label that ``text`` names. Raises Malformed with a hint for a value that the policy does not have."""
     head, *rest = [part.strip() for part in text.strip().split("//")]
-    level, _, until = head.partition("★")
+    level, star, until = head.partition("★")
     policy, colon, value = level.partition(":")
     if not colon:
         policy, value = own_policy, level
@@ -41,7 +41,7 @@ def parse_label(text: str, own_policy: str, equivalence: Equivalence, alpha3: Ma
         releasable=_nations(released, alpha3),
         compartments=tuple(sorted({names.compartment(name.strip()) for part in before for name in part.split(",")})),
         caveats=tuple(sorted({names.caveat(caveat) for caveat in caveats})),
-        until=checked_date(until.strip()) if until else None,
+        until=checked_date(until.strip()) if star else None,
     )
 
 

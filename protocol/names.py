@@ -8,6 +8,7 @@ from protocol.errors import Malformed
 
 ID_BYTES = 16
 _NATION = re.compile(r"[A-Z]{2}")
+_ALPHA3 = re.compile(r"[A-Z]{3}")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _COMPARTMENT = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)*")
 _CAVEAT = re.compile(r"[A-Z][A-Z0-9]*([ -][A-Z0-9]+)*")
@@ -23,6 +24,11 @@ def _grammar(value: str, pattern: re.Pattern[str], what: str, chars_max: int = l
 def nation(value: str) -> str:
     """An ISO 3166-1 alpha-2 code."""
     return _grammar(value, _NATION, "a nation: two capital letters, as in PK")
+
+
+def alpha3(value: str) -> str:
+    """An ISO 3166-1 alpha-3 code, as labels print it."""
+    return _grammar(value, _ALPHA3, "a nation's code: three capital letters, as in PAK")
 
 
 def agency(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from protocol.treehead import TreeHead, path_from_wire
 
 PAGE_BYTES_READ_MAX = limits.PAGE_BYTES_MAX + limits.DIRECTORY_BYTES_MAX + 4 * limits.ENTRY_BYTES_MAX
 Cursor = Mapping[str, int]  # origin to the index that comes next
+_INDEX = re.compile("[0-9]{1,16}")  # what a UINT_MAX has
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,17 @@ class Part:
     def from_wire(cls, value: object) -> Part:
         """[head, items, checkpoint, consistencies, next]."""
         f = Fields(value, "part", 5)
-        return cls(
+        part = cls(
             f.value(TreeHead.from_wire),
             f.array("items", limits.PAGE_ENTRIES_MAX, Item.from_wire),
             f.text("checkpoint", limits.NOTE_BYTES_MAX, lines=True),
             f.array("consistencies", 3, Consistency.from_wire),
             f.uint("next"),
         )
+        places = [item.index for item in part.items] + [part.next]
+        if places != sorted(set(places)) or part.next > part.head.size:
+            raise Malformed("part: its items are not in order below 'next', or 'next' is beyond the head")
+        return part
 
 
 def encode_page(parts: tuple[Part, ...]) -> bytes:
@@ -124,7 +130,7 @@ def parse_cursor(value: str) -> dict[str, int]:
     cursor: dict[str, int] = {}
     for part in value.split(",") if value else ():
         origin, _, index = part.partition("=")
-        if not index.isascii() or not index.isdigit() or int(index) > canonical.UINT_MAX:
+        if not _INDEX.fullmatch(index) or int(index) > canonical.UINT_MAX:
             raise Malformed("a cursor is ORIGIN=INDEX for each origin, joined by commas")
         cursor[names.origin(origin)] = int(index)
     if len(cursor) > limits.NODES_MAX or format_cursor(cursor) != value:

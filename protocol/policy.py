@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,23 +79,21 @@ class Policy:
         )
         deadlines.end()
         m.end()
+        if len(set(compartments)) != len(compartments):
+            raise Malformed("policy: a compartment stands in it twice")
         if len(maps) != len(policy.equivalence.maps):
             raise Malformed("policy: a map stands in it twice")
         return policy
 
     def check(self, nations: list[str]) -> None:
-        """Raise Malformed unless each nation has levels, maps name levels, and no round trip comes out lower."""
+        """Raise Malformed unless each nation has levels, and each map holds (SPEC §10.2)."""
         equivalence = self.equivalence
         if sorted(equivalence.levels) != sorted(nations):
             raise Malformed("policy: levels are not given for each nation once")
         for (source, target), values in equivalence.maps.items():
-            for value, translated in values.items():
-                rank, there = equivalence.rank(source, value), equivalence.rank(target, translated)
-                if rank is None or there is None:
-                    raise Malformed(f"policy: the map {source} to {target} names a level that does not exist")
-                back = equivalence.translate(target, translated, source)
-                if back is not None and (equivalence.rank(source, back) or 0) < rank:
-                    raise Malformed(f"policy: {source}:{value} comes back from {target} as {back}, which is lower")
+            if source == target:
+                raise Malformed(f"policy: {source} needs no map to itself")
+            _check_map(equivalence, source, target, values)
 
     def deadline_ms(self, precedence: str) -> int:
         """Milliseconds after its admission within which a bulletin of ``precedence`` is to be received."""
@@ -105,12 +105,30 @@ class Policy:
         return 1 if rank is not None and rank < self.suite_2_from_rank else 2
 
 
+def _check_map(equivalence: Equivalence, source: str, target: str, values: Mapping[str, str]) -> None:
+    """A map names levels, keeps their order, and no round trip comes out lower."""
+    ranks: dict[int, int] = {}
+    for value, translated in values.items():
+        rank, there = equivalence.rank(source, value), equivalence.rank(target, translated)
+        if rank is None or there is None:
+            raise Malformed(f"policy: the map {source} to {target} names a level that does not exist")
+        ranks[rank] = there
+        back = equivalence.translate(target, translated, source)
+        if back is not None and (equivalence.rank(source, back) or 0) < rank:
+            raise Malformed(f"policy: {source}:{value} comes back from {target} as {back}, which is lower")
+    upward = [ranks[rank] for rank in sorted(ranks)]
+    if upward != sorted(upward):
+        raise Malformed(f"policy: the map {source} to {target} turns the order of two levels round")
+
+
 def _levels(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= limits.LEVELS_PER_POLICY_MAX:
         raise Malformed("policy: the levels of a nation are not a list, lowest first")
     levels = tuple(Members({"level": level}, "policy").text("level", limits.NAME_CHARS_MAX) for level in value)
-    if len(set(levels)) != len(levels):
+    if len({level.casefold() for level in levels}) != len(levels):
         raise Malformed("policy: a level stands in its list twice")
+    if any(level != level.strip() or not level or re.search("[:★]|//", level) for level in levels):
+        raise Malformed("policy: a level is empty, or holds what means something else in the text of a label")
     return levels
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from protocol import text
 from protocol.errors import Malformed
 
 MEDIA_TYPE = "application/problem+json"
@@ -88,7 +89,7 @@ CODES: dict[str, tuple[int, str]] = {
 }
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's word
+class Problem(Exception):
     """One problem; ``extra`` holds members such as ``step``, ``index`` and ``agencies``."""
 
     def __init__(self, code: str, detail: str, extra: dict[str, Any] | None = None) -> None:
@@ -120,13 +121,13 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
     @classmethod
     def from_json(cls, data: bytes) -> Problem:
-        """A node's answer; Malformed for anything that is no problem of ours."""
+        """A node's answer, its words safe to print; Malformed for anything that is no problem of ours."""
         try:
             value = json.loads(data[:_JSON_BYTES_MAX])
             known = {"type", "title", "status", "code", "detail", "hint"}
             if value["code"] in CODES:
                 extra = {name: item for name, item in value.items() if name not in known}
-                return cls(value["code"], str(value["detail"]), extra)
+                return cls(value["code"], text.clean(str(value["detail"])), extra)
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
         raise Malformed("not a problem of SPEC §13.1")

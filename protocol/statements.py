@@ -253,9 +253,7 @@ class Revocation:
     def encode(self) -> bytes:
         """SPEC §7.6."""
         suspect = self.suspect.to_wire() if self.suspect else None
-        return canonical.encode(
-            [self.exchange, self.agency, list(self.key_ids), self.created, self.reason, suspect]
-        )
+        return canonical.encode([self.exchange, self.agency, list(self.key_ids), self.created, self.reason, suspect])
 
     @classmethod
     def decode(cls, data: bytes) -> Revocation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from protocol import text
@@ -25,13 +25,14 @@ def loads(data: bytes, bytes_max: int) -> Json:
         raise TooLarge(f"{len(data)} bytes where {bytes_max} are allowed")
     try:
         value = json.loads(data, object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float)
+        again = dumps(value)  # fails on what an escape can say and UTF-8 cannot, and on what is nested too deep
     except Malformed:
         raise
     except (ValueError, RecursionError) as error:
         raise Malformed("not JSON in UTF-8") from error
     if not isinstance(value, dict):
         raise Malformed("not a JSON object")
-    if dumps(value) != data:
+    if again != data:
         raise Malformed("not in the form of SPEC §10.1: two spaces, UTF-8 unescaped, newline at the end")
     return value
 
@@ -71,6 +72,13 @@ class Members:
         text.check(value, f"{self._what}: {name!r}", chars_max)
         return value
 
+    def choice(self, name: str, options: Iterable[str]) -> str:
+        """One of a closed set of words."""
+        value = self.get(name, str)
+        if value not in options:
+            raise Malformed(f"{self._what}: {name!r} is not one of {', '.join(options)}")
+        return value
+
     def matching(self, name: str, grammar: Callable[[str], T]) -> T:
         """Text that a grammar accepts."""
         return grammar(self.get(name, str))
@@ -93,15 +101,19 @@ class Members:
     def array(self, name: str, count_max: int, item: Callable[[Any], T], at_least: int = 0) -> tuple[T, ...]:
         """An array, each item read by ``item``."""
         values = self.get(name, list)
-        if not at_least <= len(values) <= count_max:
-            raise TooLarge(f"{self._what}: {name!r} has {len(values)} items, not {at_least} to {count_max}")
+        if len(values) > count_max:
+            raise TooLarge(f"{self._what}: {name!r} has {len(values)} items, at most {count_max} are allowed")
+        if len(values) < at_least:
+            raise Malformed(f"{self._what}: {name!r} has {len(values)} items, at least {at_least} are needed")
         return tuple(item(value) for value in values)
 
     def end(self) -> None:
         """Refuse members that nobody read, and members in another order than they were read in."""
         if list(self._value) != self._read:
             unknown = [name for name in self._value if name not in self._read]
-            raise Malformed(f"{self._what}: unknown member {unknown[0]!r}" if unknown else f"{self._what}: out of order")
+            raise Malformed(
+                f"{self._what}: unknown member {unknown[0]!r}" if unknown else f"{self._what}: out of order"
+            )
 
 
 def unhex(value: str, length: int, what: str) -> bytes:

@@ -5,10 +5,10 @@ import unicodedata
 
 from protocol.errors import Malformed, TooLarge
 
-# C0 and C1 controls, line and paragraph separators, and the bidirectional embeddings, overrides and isolates that can
-# make a line read otherwise than it is stored (Unicode TR36, "Trojan Source").
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_FORBIDDEN_BUT_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# C0 and C1 controls, line and paragraph separators, the bidirectional embeddings, overrides and isolates that can make
+# a line read otherwise than it is stored (Unicode TR36, "Trojan Source"), and surrogates, which UTF-8 cannot hold.
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORBIDDEN_BUT_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def check(value: str, what: str, chars_max: int, *, lines: bool = False) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from protocol import canonical, limits, merkle, names
 from protocol.canonical import Fields, Wire
 from protocol.entry import Entry, Link
-from protocol.errors import Malformed
+from protocol.errors import Malformed, ProofFailed
 from protocol.pae import Domain, pae
 from protocol.signing import Signature
 
@@ -100,8 +100,16 @@ class Receipt:
         )
 
     def leaf_of(self, entry: Entry) -> bytes:
-        """Check that the path leads from ``entry`` to the head's root, and return its leaf hash; or ProofFailed."""
-        leaf = merkle.leaf_hash(self.entry or entry.encode())
+        """The leaf hash of ``entry``, or of the first entry of its statement; or ProofFailed.
+
+        It must stand as the receipt says, and the path lead from it to the head's root.
+        """
+        first = Entry.decode(self.entry) if self.entry is not None else entry
+        if (first.kind, first.statement) != (entry.kind, entry.statement):
+            raise ProofFailed("the receipt is for another statement")
+        if (first.time, first.link) != (self.time, self.link):
+            raise ProofFailed("the receipt and its entry have another time or link")
+        leaf = first.leaf()
         merkle.verify_inclusion(leaf, self.index, self.head.size, list(self.path), self.head.root)
         return leaf
 
