@@ -157,6 +157,6 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
         start = at + _LENGTH_BYTES
         at = start + int.from_bytes(data[at:start], "big")
         entries.append(data[start:at])
-    if at != len(data) or len(entries) != width or not width:
+    if not 1 <= width <= WIDTH or at != len(data) or len(entries) != width:
         raise Malformed(f"not a bundle of {width} entries")
     return entries

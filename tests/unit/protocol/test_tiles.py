@@ -201,7 +201,17 @@ def test_a_bundle_holds_entries_behind_their_lengths() -> None:
 
 @pytest.mark.parametrize(
     "data, width",
-    [(b"", 0), (b"", 1), (b"\0", 1), (b"\0\x01", 1), (b"\0\0\0", 1), (b"\0\0\0\0", 1), (b"\0\0", 2), (b"\0\x02a", 1)],
+    [
+        (b"", 0),
+        (bytes(514), 257),
+        (b"", 1),
+        (b"\0", 1),
+        (b"\0\x01", 1),
+        (b"\0\0\0", 1),
+        (b"\0\0\0\0", 1),
+        (b"\0\0", 2),
+        (b"\0\x02a", 1),
+    ],
 )
 def test_a_bundle_of_another_width_or_cut_short_is_refused(data: bytes, width: int) -> None:
     """No trailing bytes, no missing entry."""
