@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -59,10 +60,11 @@ class Profile:
 class Home:
     """An opened folder. The keyring is opened when it is first needed."""
 
-    def __init__(self, folder: Path, passphrase: Secret | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.profile = Profile.load(folder / "profile.toml")
-        self._passphrase = passphrase
+        self._ask: Callable[[], Secret] | None = None
+        self._passphrase: Secret | None = None
         self._keyring: Keyring | None = None
         self._state: State | None = None
 
@@ -87,12 +89,18 @@ class Home:
         self._with_profile(self.folder, profile)
         self.profile = profile
 
+    def unlock_with(self, ask: Callable[[], Secret]) -> None:
+        """Where the passphrase comes from, when the keyring is first needed."""
+        self._ask = ask
+
     @property
     def keyring(self) -> Keyring:
         """The opened keyring. Raises UsageError for a wrong passphrase."""
         if self._keyring is None:
             if self._passphrase is None:
-                raise UsageError("this needs the keyring, and it is locked")
+                if self._ask is None:
+                    raise UsageError("this needs the keyring, and it is locked")
+                self._passphrase = self._ask()
             try:
                 self._keyring = open_keyring((self.folder / "keyring").read_bytes(), self._passphrase)
             except FileNotFoundError:

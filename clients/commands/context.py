@@ -1,0 +1,55 @@
+"""What every command shares: the home it works in, its passphrase, and how errors become one line and a status."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from clients.home import Home, default_folder
+from clients.passphrase import find_passphrase
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PassphraseFile = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="Read the passphrase from this file.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Options that stand before the command."""
+
+    home: Path
+    passphrase_file: Path | None = None
+
+
+def context_of(ctx: typer.Context) -> Context:
+    """What the program's own options said; each command gets it through Typer's context."""
+    found = ctx.find_object(Context)
+    return found or Context(default_folder())
+
+
+def open_home(ctx: typer.Context) -> Home:
+    """The home, with its passphrase at hand. Raises UsageError where there is none."""
+    context = context_of(ctx)
+    home = Home(context.home)
+    home.unlock_with(lambda: find_passphrase(context.passphrase_file))
+    return home
+
+
+def run(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """An async command as the plain function that Typer wants."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        return asyncio.run(function(*args, **kwargs))
+
+    return wrapper
