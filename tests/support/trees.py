@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from protocol.limits import TILE_HASHES
 from protocol.merkle import EMPTY_ROOT, Nodes, leaf_hash, node_hash
+from protocol.tiles import Tile
 
 
 def numbered_leaves(count: int) -> list[bytes]:
@@ -37,3 +39,18 @@ def defined_root(leaves: Sequence[bytes]) -> bytes:
     while 2 * split < len(leaves):
         split *= 2
     return node_hash(defined_root(leaves[:split]), defined_root(leaves[split:]))
+
+
+def tiles_of(leaves: Sequence[bytes]) -> dict[tuple[int, int], Tile]:
+    """Every tile over these leaves, by level and index."""
+    store: dict[tuple[int, int], Tile] = {}
+    counts: list[int] = []
+    for leaf in leaves:
+        level, digest = 0, leaf
+        while digest:
+            if level == len(counts):
+                counts.append(0)
+            tile = store.setdefault((level, counts[level] // TILE_HASHES), Tile())
+            counts[level] += 1
+            level, digest = level + 1, tile.append(digest) or b""
+    return store

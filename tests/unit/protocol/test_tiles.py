@@ -173,15 +173,7 @@ def test_the_width_of_a_tile_is_what_the_tree_has_of_it(size: int) -> None:
 def test_tiles_serve_every_root_and_path_of_their_tree(size: int) -> None:
     """Through ``nodes``, as from memory."""
     leaves = trees.numbered_leaves(size)
-    store: dict[tuple[int, int], Tile] = {}
-    pending = [(0, leaf) for leaf in reversed(leaves)]
-    counts = [0, 0, 0]
-    while pending:
-        level, digest = pending.pop()
-        full = store.setdefault((level, counts[level] // 256), Tile()).append(digest)
-        counts[level] += 1
-        if full:
-            pending.append((level + 1, full))
+    store = trees.tiles_of(leaves)
     assert {(level, index, tile.width) for (level, index), tile in store.items()} == set(tiles.tiles_for(size))
     nodes = tiles.nodes(lambda level, index: store[level, index])
     expected = trees.memory(leaves)
