@@ -33,9 +33,7 @@ log = structlog.get_logger()
 class Node:
     """Everything that ``node serve`` serves. Raises LedgerBroken at the start where it must not sign."""
 
-    def __init__(
-        self, config: NodeConfig, keys: NodeKeys, storage: Storage, clock: Callable[[], int] = now_ms
-    ) -> None:
+    def __init__(self, config: NodeConfig, keys: NodeKeys, storage: Storage, clock: Callable[[], int] = now_ms) -> None:
         self.config, self.keys, self.storage, self.clock = config, keys, storage, clock
         self.ledger = Ledger(storage, config.origin, bytes.fromhex(config.pin), keys.receipt)
         if self.ledger.exchange.directory is None:
@@ -89,9 +87,7 @@ class Node:
         try:
             checkpoint = await loop.run_in_executor(None, self.publisher.derive)
             async with self.writer.lock:
-                await loop.run_in_executor(
-                    self.writer.disk, self.publisher.publish, checkpoint, self.clock() // 1000
-                )
+                await loop.run_in_executor(self.writer.disk, self.publisher.publish, checkpoint, self.clock() // 1000)
         except LedgerBroken as error:
             self.not_signing = str(error)
             log.critical("ledger-broken", error=str(error))
@@ -148,5 +144,3 @@ class Node:
         own_bundle = isinstance(statement, KeyBundle) and statement.agency == session.speaker.agency
         if session.key_id not in signers and not own_bundle:
             raise Problem("not-speaking-for", "governance is posted by one of its signers", {"step": 0})
-
-

@@ -59,9 +59,9 @@ class Publisher:
         thread at a time, like every write.
         """
         recorded = self._storage.newest_recorded()
-        if recorded and (recorded.size > checkpoint.size or (
-            recorded.size == checkpoint.size and recorded.root != checkpoint.root
-        )):
+        if recorded and (
+            recorded.size > checkpoint.size or (recorded.size == checkpoint.size and recorded.root != checkpoint.root)
+        ):
             raise LedgerBroken(f"a larger or another tree was recorded at {recorded.size}")
         self._storage.record_root(checkpoint.size, checkpoint.root)
         note = Note(checkpoint.text(), tuple(self._signer.lines(checkpoint, now_s))).encode()

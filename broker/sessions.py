@@ -54,8 +54,10 @@ def speaker_of(exchange: Exchange, key_id: bytes, now: int) -> Speaker | None:
             return Speaker("identity", agency.id, agency.nation, agency.identity, ())
         seat = exchange.seat_key(agency.id, key_id, now)
         if seat is not None:
-            return None if exchange.is_suspended(agency.id) else Speaker(
-                "seat", agency.id, agency.nation, seat, agency.roles
+            return (
+                None
+                if exchange.is_suspended(agency.id)
+                else Speaker("seat", agency.id, agency.nation, seat, agency.roles)
             )
     return None
 

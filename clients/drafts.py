@@ -61,5 +61,3 @@ class Draft:
             relations=f.array("relations", limits.RELATIONS_MAX, Relation.from_wire),
             content=Content.decode(f.bytes("content", limits.CONTENT_BYTES_MAX)),
         )
-
-

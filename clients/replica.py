@@ -104,7 +104,10 @@ class Replica:
         if part.next < self.verified.next or part.next > part.head.size:
             raise self._tampering("cursor", f"the node moves the cursor to {part.next}")
         self.verified = replace(
-            self.verified, size=part.head.size, root=part.head.root, next=part.next,
+            self.verified,
+            size=part.head.size,
+            root=part.head.root,
+            next=part.next,
             checkpoint=part.checkpoint or self.verified.checkpoint,
         )
         return believed
@@ -193,4 +196,3 @@ def _check_joints(joints: Sequence[Consistency], sizes: Sequence[int], trees: di
 
 def _sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
-

@@ -128,9 +128,7 @@ class State:
 
     def governance(self, origin: str) -> list[tuple[int, bytes]]:
         """Index and entry of all governance of a ledger, in order."""
-        return self._db.execute(
-            "SELECT idx, entry FROM governance WHERE origin = ? ORDER BY idx", (origin,)
-        ).fetchall()
+        return self._db.execute("SELECT idx, entry FROM governance WHERE origin = ? ORDER BY idx", (origin,)).fetchall()
 
     def governance_body(self, origin: str, sha256: bytes) -> bytes | None:
         """The JSON of a directory version that stands in the ledger."""
@@ -144,8 +142,15 @@ class State:
     # Bulletins
 
     def add_bulletin(
-        self, origin: str, index: int, header: Header, entry: bytes, leaf: bytes,
-        content: Content | None, problem: str, state: str,
+        self,
+        origin: str,
+        index: int,
+        header: Header,
+        entry: bytes,
+        leaf: bytes,
+        content: Content | None,
+        problem: str,
+        state: str,
     ) -> None:
         """One bulletin; its relation is set by ``relate`` when another touches it."""
         sealed = self._seal(content.encode()) if content else None
@@ -197,7 +202,9 @@ class State:
 
     def add_acknowledged(self, origin: str, target: int, agency: str, state: str, time: int) -> None:
         """What an agency said of a bulletin; its first word on a state stands."""
-        self._db.execute("INSERT OR IGNORE INTO acknowledged VALUES (?, ?, ?, ?, ?)", (origin, target, agency, state, time))
+        self._db.execute(
+            "INSERT OR IGNORE INTO acknowledged VALUES (?, ?, ?, ?, ?)", (origin, target, agency, state, time)
+        )
 
     def acknowledged(self, origin: str, target: int) -> list[tuple[str, str, int]]:
         """Agency, state and time of every word on a bulletin."""
@@ -244,7 +251,12 @@ class State:
         ]
 
     def set_outgoing(
-        self, number: bytes, state: str, *, envelope: bytes | None = None, receipt: bytes | None = None,
+        self,
+        number: bytes,
+        state: str,
+        *,
+        envelope: bytes | None = None,
+        receipt: bytes | None = None,
         problem: str = "",
     ) -> None:
         """Move a bulletin of the outbox on; envelope and receipt are kept where none is given."""

@@ -56,7 +56,9 @@ class Wire:
         self._login: tuple[SigningKey, bytes, str, str] | None = None
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS + limits.WAIT_SECONDS_MAX)
+        timeout = aiohttp.ClientTimeout(
+            total=None, connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS + limits.WAIT_SECONDS_MAX
+        )
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=100)
         self._http = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False)
         return self
@@ -66,7 +68,13 @@ class Wire:
             await self._http.close()
 
     async def request(
-        self, method: str, path: str, *, body: bytes | None = None, login: bool = True, bytes_max: int = 1 << 20,
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        login: bool = True,
+        bytes_max: int = 1 << 20,
         **params: str | int,
     ) -> bytes:
         """The answer's body. A session that ended is opened once more."""
@@ -83,7 +91,12 @@ class Wire:
         raise AssertionError
 
     async def _exchange(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], bytes_max: int,
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        bytes_max: int,
         params: dict[str, str | int],
     ) -> bytes:
         if self._http is None:
@@ -159,12 +172,22 @@ class Wire:
             raise Unreachable(f"{self.url} answers what is no receipt: {error.detail}") from error
 
     async def deliveries(
-        self, after: Cursor, known: Cursor, *, wait: int = 0, limit: int = limits.PAGE_ENTRIES_MAX,
+        self,
+        after: Cursor,
+        known: Cursor,
+        *,
+        wait: int = 0,
+        limit: int = limits.PAGE_ENTRIES_MAX,
     ) -> tuple[Part, ...]:
         """One page, unverified."""
         data = await self.request(
-            "GET", "/v1/deliveries", bytes_max=PAGE_BYTES_READ_MAX,
-            after=format_cursor(after), known=format_cursor(known), wait=wait, limit=limit,
+            "GET",
+            "/v1/deliveries",
+            bytes_max=PAGE_BYTES_READ_MAX,
+            after=format_cursor(after),
+            known=format_cursor(known),
+            wait=wait,
+            limit=limit,
         )
         return decode_page(data)
 

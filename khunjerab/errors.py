@@ -35,5 +35,3 @@ def as_client_error(error: Exception) -> ClientError:
     if os.environ.get(TRACE_VARIABLE):
         traceback.print_exception(error, file=sys.stderr)
     return ClientError(f"internal error: {type(error).__name__}: {error}", f"run it again with {TRACE_VARIABLE}=1")
-
-

@@ -122,5 +122,3 @@ async def _serve(home: NodeHome, passphrase: Secret) -> None:
     await runner.cleanup()
     await node.stop()
     say("stopped")
-
-

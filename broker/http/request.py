@@ -62,9 +62,7 @@ def whole_number(request: web.Request, name: str, default: int, at_most: int) ->
 def answer_problem(found: Problem) -> web.Response:
     """The problem as RFC 9457 JSON."""
     headers = {"WWW-Authenticate": "Bearer"} if found.status == web.HTTPUnauthorized.status_code else {}
-    return web.Response(
-        body=found.to_json(), status=found.status, headers=headers, content_type=problem.MEDIA_TYPE
-    )
+    return web.Response(body=found.to_json(), status=found.status, headers=headers, content_type=problem.MEDIA_TYPE)
 
 
 _HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 408: "request-timeout"}

@@ -1,0 +1,30 @@
+"""Finding a bulletin by what a person types: SENDER/UUID, or the last six or more characters where they fit only one."""
+
+from __future__ import annotations
+
+from clients.errors import UsageError
+from clients.state import Held, State
+from protocol.errors import ProtocolError
+from protocol.names import parse_id
+
+SHORT_CHARS_MIN = 6
+
+
+def find(state: State, value: str) -> Held:
+    """The bulletin that ``value`` names. Raises UsageError where there is none, or more than one."""
+    try:
+        held = state.bulletin_by_id(*parse_id(value))
+    except ProtocolError:
+        held = _by_ending(state, value)
+    if held is None:
+        raise UsageError(f"no bulletin {value} here", "khunjerab inbox --all lists what is")
+    return held
+
+
+def _by_ending(state: State, value: str) -> Held | None:
+    if len(value) < SHORT_CHARS_MIN:
+        raise UsageError(f"{value!r} is too short for an id", f"its last {SHORT_CHARS_MIN} or more characters will do")
+    found = [held for held in state.bulletins() if held.header.name.endswith(value)]
+    if len({held.header.name for held in found}) > 1:
+        raise UsageError(f"{value!r} fits {len(found)} bulletins", "type more of it")
+    return found[0] if found else None
