@@ -6,7 +6,7 @@ or suspended. It decides nothing: that is keys/judge.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from protocol import limits
@@ -44,7 +44,8 @@ class Exchange:
     pin: bytes  # SHA-256 of the first directory
     directory: Directory | None = None  # in force
     versions: Mapping[bytes, Directory] = field(default_factory=dict)  # every one entered, by hash
-    bundles: Mapping[str, tuple[HeldBundle, ...]] = field(default_factory=dict)  # by agency, in order of entry
+    # Chains by agency and identity key, each in order of entry
+    bundles: Mapping[tuple[str, bytes], tuple[HeldBundle, ...]] = field(default_factory=dict)
     revoked: Mapping[tuple[str, bytes], Revoked] = field(default_factory=dict)  # by agency and key id
     suspensions: Mapping[bytes, str] = field(default_factory=dict)  # statement hash to agency, not lifted
     lifted: frozenset[tuple[str, bytes]] = frozenset()
@@ -72,19 +73,17 @@ class Exchange:
     def chain(self, agency: Agency) -> tuple[HeldBundle, ...]:
         """The bundles under the agency's identity key in force, unless that is revoked (SPEC §12.3)."""
         identity = agency.identity.key_id
-        if self.is_revoked(agency.id, identity):
-            return ()
-        return tuple(held for held in self.bundles.get(agency.id, ()) if held.bundle.identity == identity)
+        return () if self.is_revoked(agency.id, identity) else self.bundles.get((agency.id, identity), ())
 
     def running(self, agency: Agency, time: int) -> list[HeldBundle]:
         """The bundles that count at ``time``: started, not ended; the newest last."""
         return [held for held in self.chain(agency) if held.runs(time)]
 
     def newest_bundle(self, name: str, time: int) -> HeldBundle | None:
-        """What to seal to: the latest of an agency's bundles that has started and still runs."""
+        """What to seal to: the latest of an agency's bundles that runs and has a seat that is not revoked."""
         agency = self.agency(name)
-        running = self.running(agency, time) if agency else []
-        return running[-1] if running else None
+        sealable = [held for held in self.running(agency, time) if self.seats_of(held.bundle)] if agency else []
+        return sealable[-1] if sealable else None
 
     def bundle_of(self, recipient: Recipient, time: int) -> KeyBundle | None:
         """The bundle that a header names, if it counts at ``time``."""
@@ -94,9 +93,15 @@ class Exchange:
                 return held.bundle
         return None
 
-    def seats_of(self, bundle: KeyBundle) -> Iterator[Seat]:
+    def seats_of(self, bundle: KeyBundle) -> list[Seat]:
         """The seats of a bundle that are not revoked, in its order: one wrap for each."""
-        return (seat for seat in bundle.seats if not self.is_revoked(bundle.agency, seat.signing.key_id))
+        return [seat for seat in bundle.seats if not self.is_revoked(bundle.agency, seat.signing.key_id)]
+
+    def seats_elsewhere(self, name: str, time: int) -> set[bytes]:
+        """The signing keys of all other agencies' seats, in bundles that have not ended."""
+        others = [agency for agency in self.in_force.agencies if agency.id != name]
+        held = [held.bundle for agency in others for held in self.chain(agency) if held.bundle.ends > time]
+        return {seat.signing.key_id for bundle in held for seat in bundle.seats}
 
     def seat_key(self, name: str, key_id: bytes, time: int) -> PublicKey | None:
         """A seat's signing key, if it is in force at ``time``."""
@@ -122,9 +127,10 @@ class Exchange:
         return replace(self, directory=directory, versions=versions, suspensions=kept)
 
     def with_bundle(self, held: HeldBundle, time: int) -> Exchange:
-        """After a bundle; those long ended are forgotten, as time in a ledger never runs back."""
-        before = [old for old in self.bundles.get(held.bundle.agency, ()) if old.bundle.ends > time]
-        return replace(self, bundles={**self.bundles, held.bundle.agency: (*before, held)})
+        """After a bundle; those of its chain long ended are forgotten, as time in a ledger never runs back."""
+        chain = (held.bundle.agency, held.bundle.identity)
+        before = [old for old in self.bundles.get(chain, ()) if old.bundle.ends > time]
+        return replace(self, bundles={**self.bundles, chain: (*before, held)})
 
     def with_revocation(self, revocation: Revocation, index: int) -> Exchange:
         """After a revocation at ``index``: what was revoked first stays so."""
@@ -134,10 +140,9 @@ class Exchange:
     def with_suspension(self, suspension: Suspension, digest: bytes) -> Exchange:
         """After a suspension or its lifting; together they are without effect, in either order."""
         if suspension.lifts is not None:
-            kept = {other: name for other, name in self.suspensions.items() if other != suspension.lifts}
-            return replace(
-                self, suspensions=kept, lifted=self.lifted | {(suspension.agency, suspension.lifts)}
-            )
+            ends = (suspension.lifts, suspension.agency)  # not another nation's suspension of another agency
+            kept = {other: name for other, name in self.suspensions.items() if (other, name) != ends}
+            return replace(self, suspensions=kept, lifted=self.lifted | {(suspension.agency, suspension.lifts)})
         if (suspension.agency, digest) in self.lifted:
             return self
         return replace(self, suspensions={**self.suspensions, digest: suspension.agency})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from keys.errors import BadSignature
 from keys.exchange import Exchange
-from keys.judge import Accepted, Lookup, Refused, apply, judge
+from keys.judge import NOT_SENT_TO_ME, Accepted, Lookup, Refused, apply, judge
 from keys.signing import SignatureCheck, verify_all
 from protocol.entry import Entry, Link
 from protocol.errors import ProtocolError
@@ -57,24 +57,26 @@ class Replay:
             entry = Entry.decode(data)
         except ProtocolError as error:
             return Step(index, None, None, (Fault("entry-form", "a canonical entry", error.detail, 1),))
-        faults = [*self._broken_rules(entry)]
+        faults = self._broken_rules(entry)
         self.time = max(self.time, entry.time)
         verdict = judge(self.exchange, entry, entry.time, lookup)
-        if entry.kind in LINKED:
+        if entry.kind in LINKED and not self._lacks(entry.link, lookup):
             self.link = Link(entry.kind, index)
         if isinstance(verdict, Refused):
             faults.append(Fault(verdict.code, "an entry that the judge accepts", verdict.detail, verdict.step))
+        elif entry.kind in GOVERNANCE:
+            faults += _broken_signatures(verdict.checks)
+        if faults or isinstance(verdict, Refused):
             return Step(index, entry, None, tuple(faults))
-        owed = verdict.checks
-        if entry.kind in GOVERNANCE:
-            try:
-                verify_all(owed)
-            except BadSignature as error:
-                faults.append(Fault("bad-signature", "a signature that verifies", error.detail, 8))
-                return Step(index, entry, None, tuple(faults))
-            owed = ()
         self.exchange = apply(self.exchange, verdict, index, entry.time)
-        return Step(index, entry, verdict, tuple(faults), owed)
+        return Step(index, entry, verdict, (), () if entry.kind in GOVERNANCE else verdict.checks)
+
+    def _lacks(self, link: Link | None, lookup: Lookup) -> bool:
+        """Whether an entry links to governance that this reader was never given.
+
+        Then its own links stay behind, so that nothing after it can be walked either until what is missing has come.
+        """
+        return link is not None and link != self.link and lookup.entry(link.index) is NOT_SENT_TO_ME
 
     def _broken_rules(self, entry: Entry) -> list[Fault]:
         faults = []
@@ -83,6 +85,14 @@ class Replay:
         if entry.link != self.link:
             faults.append(Fault("governance-link", _told(self.link), _told(entry.link)))
         return faults
+
+
+def _broken_signatures(checks: Sequence[SignatureCheck]) -> list[Fault]:
+    try:
+        verify_all(checks)
+    except BadSignature as error:
+        return [Fault("bad-signature", "a signature that verifies", error.detail, 8)]
+    return []
 
 
 def _told(link: Link | None) -> str:

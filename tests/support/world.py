@@ -1,8 +1,8 @@
 """An exchange for tests: two nations, six agencies, all their keys, and whatever they sign.
 
-Whoever signs has a name, and a name always has the same key: ``pk-custodian-1`` is an authority, ``pk-liaison/identity``
-an agency's identity key, ``pk-liaison/desk`` a seat, ``pk-liaison/desk/1`` its KEM key in the agency's first bundle,
-``PK`` a node's receipt key. A ``World`` is a value: ``with_…`` gives the next one, the other methods give submissions.
+A name has always the same key: ``pk-custodian-1`` is an authority, ``pk-liaison/identity`` an agency's identity key,
+``pk-liaison/desk`` a seat, ``pk-liaison/desk/1`` its KEM key in its agency's first bundle, ``PK`` a node's receipt key.
+A ``World`` is a value: ``with_…`` gives the next one, the other methods give submissions.
 
     world = World.found()
     ledger = open_ledger(tmp_path, world)  # or PaperLedger(world), in memory (tests/support/paper.py)
@@ -207,7 +207,7 @@ class World:
 
     @classmethod
     def found(cls, **changes: Any) -> World:
-        """Version 1 of the directory, changed as told, and a first bundle for each agency: two seats for a liaison, else one."""
+        """Version 1 of the directory, changed as told, and a first bundle for each agency; liaisons have two seats."""
         directory = replace(first_directory(), **changes)
         pin = directory.hash
         seats = {a.id: ("desk", "duty") if a.id.endswith("-liaison") else ("desk",) for a in directory.agencies}
