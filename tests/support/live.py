@@ -1,0 +1,121 @@
+"""A real node on a free loopback port, and real homes of its agencies' seats."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from broker.home import NodeConfig
+from broker.http import server
+from broker.node import Node
+from broker.storage import sqlite
+from clients.client import Client
+from clients.home import Home, Profile
+from keys.keyring import Keyring
+from keys.secret import Secret
+from protocol.directory import DAY_MS
+from tests.support.world import (
+    BUNDLE_MS,
+    ORIGINS,
+    World,
+    admit,
+    bundle,
+    kem_key,
+    kem_seed,
+    node_keys,
+    open_ledger,
+    seed,
+    signing_key,
+)
+
+PASSPHRASE = Secret(b"correct horse battery staple")
+
+
+def now_ms() -> int:
+    """This machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def world_of_today(**changes: object) -> World:
+    """A world whose directory and bundles run now, with both nations' agencies at home in the one node."""
+    started = now_ms() // 1000 * 1000 - 60_000
+    world = World.found(issued=started, expires=started + 300 * DAY_MS, **changes)
+    agencies = tuple(replace(agency, home=ORIGINS["PK"]) for agency in world.directory.agencies)
+    world = World.found(issued=started, expires=started + 300 * DAY_MS, agencies=agencies, **changes)
+    seats = {name: [seat.name for seat in held.seats] for name, held in world.bundles.items()}
+    bundles = {
+        name: bundle(name, seats[name], exchange=world.pin, starts=started, ends=started + BUNDLE_MS) for name in seats
+    }
+    return replace(world, bundles=bundles)
+
+
+@contextlib.asynccontextmanager
+async def live_node(folder: Path, world: World, port: int = 0) -> AsyncIterator[Node]:
+    """The node of PK in this process, on a real socket and a real file; ``node.config.url`` says where."""
+    port = port or free_port()
+    path = folder / "pk-ledger.db"
+    if not path.exists():
+        sqlite.create(path)
+        open_ledger_here(folder, world)
+    url = f"http://127.0.0.1:{port}"
+    config = NodeConfig(ORIGINS["PK"], "PK", url, f"127.0.0.1:{port}", "", world.pin.hex())
+    node = Node(config, node_keys("PK"), sqlite.SqliteStorage(path))
+    await node.start()
+    runner = await server.serve(node, config.listen, None)
+    try:
+        yield node
+    finally:
+        await runner.cleanup()
+        await node.stop()
+
+
+def open_ledger_here(folder: Path, world: World) -> None:
+    """Begin the ledger with the world's founding."""
+    ledger = open_ledger(folder, world, now=now_ms())
+    for submission in () if ledger.tree.size else world.founding():
+        admit(ledger, submission, now_ms())
+    ledger.storage.close()
+
+
+def seat_home(folder: Path, world: World, agency: str, seat: str = "desk", url: str = "") -> Home:
+    """The home of a seat that has joined, as ``khunjerab join`` leaves it; the same one if it is there."""
+    path = folder / f"{agency}-{seat}"
+    if not (path / "profile.toml").exists():
+        name = f"{agency}/{seat}/1"
+        keyring = Keyring(
+            {
+                "signing": signing_key(f"{agency}/{seat}").seed,
+                f"kem/{kem_key(name).key_id.hex()}": kem_seed(name),
+                "store": seed(f"store/{agency}/{seat}", 32),
+            }
+        )
+        profile = Profile(agency, seat, "", url, world.pin.hex(), ORIGINS["PK"], "A. Karim")
+        Home.create(path, profile, keyring, PASSPHRASE)
+        (path / "directory").mkdir()
+        (path / "directory" / "1.json").write_bytes(world.directory.encode())
+    home = Home(path)
+    home.unlock_with(lambda: PASSPHRASE)
+    if url and home.profile.node != url:
+        home.save_profile(replace(home.profile, node=url))
+    return home
+
+
+@contextlib.contextmanager
+def seat(folder: Path, world: World, agency: str, name: str = "desk", url: str = "") -> Iterator[Client]:
+    """A seat's client, not yet connected: ``async with`` it."""
+    home = seat_home(folder, world, agency, name, url)
+    try:
+        yield Client(home)
+    finally:
+        home.close()
