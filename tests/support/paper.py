@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 
+from keys.errors import BadSignature
 from keys.exchange import Exchange
 from keys.judge import NOT_SENT_TO_ME, Accepted, First, NotSentToMe, Refused, apply, judge
 from keys.signing import verify_all
@@ -29,11 +31,29 @@ class PaperLedger:
         for submission in world.founding() if world else ():
             self.admit(submission)
 
+    def copy(self) -> PaperLedger:
+        """Another one that stands where this does."""
+        other = copy.copy(self)
+        other.entries, other.hidden = list(self.entries), set(self.hidden)
+        other._first, other._seen, other._json = dict(self._first), dict(self._seen), dict(self._json)
+        return other
+
     def judge(self, submission: Submission, now: int = NOW) -> Accepted | Refused:
         """The verdict; nothing changes but the JSON that lies beside."""
         if submission.kind is Kind.DIRECTORY:
             self._json[hashlib.sha256(submission.body).digest()] = submission.body
         return judge(self.exchange, submission, now, self)
+
+    def refusal(self, submission: Submission, now: int = NOW) -> tuple[int, str] | None:
+        """The step and the code that keep it out; None if it may stand, signatures checked."""
+        verdict = self.judge(submission, now)
+        if isinstance(verdict, Refused):
+            return verdict.step, verdict.code
+        try:
+            verify_all(verdict.checks)
+        except BadSignature as error:
+            return 8, error.code
+        return None
 
     def admit(self, submission: Submission, now: int = NOW) -> int:
         """The index at which it stands from now on. Raises Refused, BadSignature."""

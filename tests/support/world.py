@@ -199,19 +199,20 @@ def bundle(agency: str, seats: Iterable[str], sequence: int = 1, **changes: Any)
 
 @dataclass(frozen=True)
 class World:
-    """The newest directory and the newest bundle of each agency."""
+    """The newest directory and the newest bundle of each agency; what is signed is of ``now`` unless told otherwise."""
 
     directory: Directory
     pin: bytes
     bundles: Mapping[str, KeyBundle]
+    now: int = NOW
 
     @classmethod
-    def found(cls, **changes: Any) -> World:
+    def found(cls, now: int = NOW, **changes: Any) -> World:
         """Version 1 of the directory, changed as told, and a first bundle for each agency; liaisons have two seats."""
-        directory = replace(first_directory(), **changes)
-        pin = directory.hash
+        directory = replace(first_directory(), **{"issued": now - DAY_MS, "expires": now + 364 * DAY_MS} | changes)
         seats = {a.id: ("desk", "duty") if a.id.endswith("-liaison") else ("desk",) for a in directory.agencies}
-        return cls(directory, pin, {name: bundle(name, seats[name], exchange=pin) for name in seats})
+        fields: dict[str, Any] = {"exchange": directory.hash, "starts": now, "ends": now + BUNDLE_MS}
+        return cls(directory, directory.hash, {name: bundle(name, seats[name], **fields) for name in seats}, now)
 
     # The next one
 
@@ -265,12 +266,12 @@ class World:
         """Keys of one agency, by name; signed by its identity key, or whoever is told."""
         of = revoked[0].split("/")[0]
         key_ids = tuple(signing_key(name).public.key_id for name in revoked)
-        fields: dict[str, Any] = {"exchange": self.pin, "created": NOW, "reason": "lost on the road"}
+        fields: dict[str, Any] = {"exchange": self.pin, "created": self.now, "reason": "lost on the road"}
         return signed(Revocation(agency=of, key_ids=key_ids, **fields | changes), *(by or (f"{of}/identity",)))
 
     def suspension(self, agency: str, by: tuple[str, ...] = (), **changes: Any) -> Submission:
         """Of an agency, or with ``lifts`` its end; signed by its nation's custodians."""
-        fields: dict[str, Any] = {"exchange": self.pin, "created": NOW, "reason": "under inquiry"}
+        fields: dict[str, Any] = {"exchange": self.pin, "created": self.now, "reason": "under inquiry"}
         suspension = Suspension(agency=agency, **fields | changes)
         return signed(suspension, *(by or [name for name in CUSTODIANS if name[:2] == agency[:2]]))
 
@@ -278,7 +279,7 @@ class World:
 
     def header(self, sender: str = "pk-liaison", to: Iterable[str] = ("cn-liaison",), **changes: Any) -> Header:
         """A Restricted bulletin of suite 1 on ``convoys``, under a new id, from the sender's first seat."""
-        own, created = self.bundles[sender], changes.get("created", NOW)
+        own, created = self.bundles[sender], changes.get("created", self.now)
         of = self.directory.by_agency[sender]
         restricted = self.directory.policy.equivalence.levels[of.nation][1]
         fields: dict[str, Any] = {
@@ -325,7 +326,7 @@ class World:
             "exchange": self.pin,
             "origin": self.directory.by_agency[sender].home,
             "key_id": seat.signing.key_id,
-            "created": NOW,
+            "created": self.now,
         }
         word = Acknowledgement(sender=sender, to=to, lines=tuple(lines), **fields | changes)
         return signed(word, signer or f"{sender}/{seat.name}", suite=1)
