@@ -222,7 +222,7 @@ class World:
         follows: dict[str, Any] = {"exchange": self.pin, "version": old.version + 1, "previous": old.hash}
         return replace(self, directory=replace(old, **follows | changes))
 
-    def with_agency(self, name: str, **changes: Any) -> World:
+    def with_agency(self, name: str, /, **changes: Any) -> World:
         """Version N+1 with one agency changed."""
         return self.with_directory(agencies=_changed(self.directory.agencies, self.directory.by_agency[name], changes))
 
@@ -234,7 +234,7 @@ class World:
             feeds=tuple(replace(f, members=members[f.name]) for f in self.directory.feeds),
         )
 
-    def with_feed(self, name: str, **changes: Any) -> World:
+    def with_feed(self, name: str, /, **changes: Any) -> World:
         """Version N+1 with one feed changed."""
         return self.with_directory(feeds=_changed(self.directory.feeds, self.directory.by_feed[name], changes))
 
