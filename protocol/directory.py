@@ -59,6 +59,13 @@ class Directory:
     @classmethod
     def decode(cls, data: bytes) -> Directory:
         """Raises Malformed or TooLarge; what it returns is consistent in itself (SPEC §10.2)."""
+        directory = cls.draft(data)
+        directory.check()
+        return directory
+
+    @classmethod
+    def draft(cls, data: bytes) -> Directory:
+        """A version on its way to the signing table: its form holds, ``check`` is still to come."""
         m = Members(loads(data, limits.DIRECTORY_BYTES_MAX), "directory")
         m.choice("type", (TYPE,))
         exchange = m.get("exchange", str)
@@ -68,14 +75,13 @@ class Directory:
             previous=m.hex("previous", SHA256_BYTES),
             issued=m.matching("issued", parse_time),
             expires=m.matching("expires", parse_time),
-            nations=m.array("nations", limits.NATIONS_MAX, Nation.from_json, at_least=1),
+            nations=m.array("nations", limits.NATIONS_MAX, Nation.from_json),
             agencies=m.array("agencies", limits.AGENCIES_MAX, Agency.from_json),
             feeds=m.array("feeds", limits.FEEDS_MAX, Feed.from_json),
             nodes=m.array("nodes", limits.NODES_MAX, Node.from_json),
             policy=Policy.from_json(m.get("policy", dict)),
         )
         m.end()
-        directory.check()
         return directory
 
     def check(self) -> None:
@@ -85,6 +91,8 @@ class Directory:
             raise Malformed("directory: only version 1 has an empty exchange and no previous")
         if not self.issued < self.expires <= self.issued + limits.DIRECTORY_LIFE_DAYS_MAX * DAY_MS:
             raise Malformed(f"directory: it expires within {limits.DIRECTORY_LIFE_DAYS_MAX} days of its issue")
+        if not self.nations:
+            raise Malformed("directory: it has no nation")
         _distinct("nation", [nation.id for nation in self.nations])
         _distinct("nation code", [nation.code for nation in self.nations])
         _distinct("agency", [agency.id for agency in self.agencies])

@@ -17,14 +17,16 @@ ROLES = ("audit", "publish", "subscribe")
 SHA256_BYTES = 32
 
 
-def _key_to_json(key: PublicKey) -> Json:
+def key_to_json(key: PublicKey) -> Json:
+    """Both halves in base64."""
     return {
         "ed25519": base64.b64encode(key.ed25519).decode(),
         "mldsa65": base64.b64encode(key.mldsa65).decode(),
     }
 
 
-def _key_from_json(value: Any) -> PublicKey:
+def key_from_json(value: Any) -> PublicKey:
+    """Both halves; that they are sound is keys/signing.py's to say."""
     m = Members(value, "key")
     key = PublicKey(m.base64("ed25519", ED25519_KEY_BYTES), m.base64("mldsa65", MLDSA65_KEY_BYTES))
     m.end()
@@ -40,13 +42,13 @@ class Authority:
 
     def to_json(self) -> Json:
         """SPEC §10.3."""
-        return {"name": self.name, "key": _key_to_json(self.key)}
+        return {"name": self.name, "key": key_to_json(self.key)}
 
     @classmethod
     def from_json(cls, value: Any) -> Authority:
         """SPEC §10.3."""
         m = Members(value, "authority key")
-        authority = cls(m.matching("name", names.agency), _key_from_json(m.get("key", dict)))
+        authority = cls(m.matching("name", names.agency), key_from_json(m.get("key", dict)))
         m.end()
         return authority
 
@@ -105,7 +107,7 @@ class Agency:
             "nation": self.nation,
             "name": self.name,
             "home": self.home,
-            "identity": _key_to_json(self.identity),
+            "identity": key_to_json(self.identity),
             "clearance": {
                 "classification": self.clearance.classification,
                 "compartments": list(self.clearance.compartments),
@@ -123,7 +125,7 @@ class Agency:
             nation,
             m.text("name", limits.NAME_CHARS_MAX),
             m.matching("home", names.origin),
-            _key_from_json(m.get("identity", dict)),
+            key_from_json(m.get("identity", dict)),
             _clearance_from_json(m.get("clearance", dict), nation),
             m.array("roles", len(ROLES), lambda role: _one_of(role, ROLES)),
         )
@@ -216,7 +218,7 @@ class Node:
             "url": self.url,
             "log": [key.encode() for key in self.log],
             "cosigner": [key.encode() for key in self.cosigner],
-            "receipt": _key_to_json(self.receipt),
+            "receipt": key_to_json(self.receipt),
             "tls": [digest.hex() for digest in self.tls],
         }
 
@@ -230,7 +232,7 @@ class Node:
             m.text("url", limits.ORIGIN_CHARS_MAX),
             m.array("log", 2, lambda key: VerifierKey.parse(_text(key)), at_least=1),
             m.array("cosigner", 2, lambda key: VerifierKey.parse(_text(key))),
-            _key_from_json(m.get("receipt", dict)),
+            key_from_json(m.get("receipt", dict)),
             m.array("tls", limits.TLS_CERTIFICATES_PER_NODE_MAX, lambda d: unhex(_text(d), SHA256_BYTES, "tls hash")),
         )
         m.end()
