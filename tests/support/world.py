@@ -329,7 +329,7 @@ class World:
             "created": self.now,
         }
         word = Acknowledgement(sender=sender, to=to, lines=tuple(lines), **fields | changes)
-        return signed(word, signer or f"{sender}/{seat.name}", suite=1)
+        return signed(word, signer or f"{sender}/{seat.name}", suite=word.suite)
 
     def founding(self) -> list[Submission]:
         """What every ledger of this world begins with: the directory, then all bundles."""
