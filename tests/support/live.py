@@ -100,7 +100,9 @@ def seat_home(folder: Path, world: World, agency: str, seat: str = "desk", url: 
                 "store": seed(f"store/{agency}/{seat}", 32),
             }
         )
-        profile = Profile(agency, seat, "", url, world.pin.hex(), ORIGINS["PK"], "A. Karim")
+        profile = Profile(
+            agency=agency, seat=seat, node=url, pin=world.pin.hex(), origin=ORIGINS["PK"], officer="A. Karim"
+        )
         Home.create(path, profile, keyring, PASSPHRASE)
         (path / "directory").mkdir()
         (path / "directory" / "1.json").write_bytes(world.directory.encode())

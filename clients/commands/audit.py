@@ -1,0 +1,177 @@
+"""``khunjerab audit``: prove that no ledger was rewritten, and that every entry was signed by a key that was allowed to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clients import auditor
+from clients.archive import Archive
+from clients.auditor import Asked, Auditor
+from clients.commands.context import AsJson, context_of, open_home, run
+from clients.errors import ClientError, Tampering, Unreachable, UsageError
+from clients.home import Home
+from clients.screen import alarm, emit, err, out, say, warn
+from keys.finding import FAILED, OK, Report
+from protocol.errors import Malformed, ProtocolError
+from protocol.statements import DirectoryVersion, Kind
+from protocol.tlogpolicy import Policy
+from protocol.treehead import Receipt
+from protocol.entry import Entry
+
+app = typer.Typer(help="Verify ledgers, prove entries, hand over evidence.", no_args_is_help=True)
+Pin = Annotated[str, typer.Option(help="SHA-256 of directory version 1; the home's own without.", show_default=False)]
+NOT_VERIFIED = 3  # incomplete by policy: nothing is wrong, and something asked for is not there
+
+
+@app.command()
+@run
+async def verify(
+    ctx: typer.Context,
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="URL of a node, or folder of `audit export`; every node without.")
+    ] = None,
+    bodies: Annotated[bool, typer.Option("--bodies", help="Fetch and hash the sealed bodies too.")] = False,
+    receipts: Annotated[list[Path] | None, typer.Option(help="Receipts that a client kept; repeat for more.")] = None,
+    checkpoint: Annotated[list[Path] | None, typer.Option(help="An earlier checkpoint; repeat for more.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Who must have cosigned: a C2SP tlog-policy.")] = None,
+    pin: Pin = "",
+    as_json: AsJson = False,
+) -> None:
+    """Read ledgers whole and judge every entry again; end in a verdict with located findings."""
+    home = _home(ctx)
+    places = auditor.sources_of(home, sources or [])
+    asked = Asked(
+        _pin(pin, home, places),
+        bodies,
+        tuple(_text(path) for path in checkpoint or []),
+        tuple(receipt for path in receipts or [] for receipt in _receipts(path)),
+        Policy.parse(_text(policy)) if policy else None,
+    )
+    audit = Auditor(asked, _Progress())
+    unreachable: ClientError | None = None
+    for place in places:
+        try:
+            await _audit(audit, home, place)
+        except Unreachable as error:
+            unreachable = error
+            warn(f"{error.detail}; going on with what can be reached")
+    report = audit.report()
+    if home is not None and audit.directory is not None and report.verdict != FAILED:
+        auditor.keep_directory(home, audit.directory)
+    _tell(report, as_json=as_json, unreachable=unreachable)
+
+
+async def _audit(audit: Auditor, home: Home | None, place: str | Path) -> None:
+    if isinstance(place, Path):
+        audit.audit_folder(Archive(place))
+        return
+    if home is None:
+        raise UsageError("a node is audited from the home of a seat with the role audit", "name it with --home")
+    wire, origin = await auditor.wire_to(home, place)
+    async with wire:
+        await audit.audit_node(wire, auditor.archive_of(home, origin))
+
+
+def _tell(report: Report, *, as_json: bool, unreachable: ClientError | None) -> None:
+    """The verdict, and the exit status that goes with it."""
+    for warning in report.warnings:
+        warn(warning)
+    for missing in report.missing:
+        warn(f"missing: {missing}")
+    for finding in report.findings:
+        alarm(str(finding))
+    verdict = "incomplete" if unreachable and report.verdict == OK else report.verdict
+    if as_json:
+        emit({**report.to_json(), "verdict": verdict})
+    else:
+        for ledger in report.ledgers:
+            out.print(f"{ledger.origin}  {ledger.size} entries  root {ledger.root.hex()}")
+        out.print(
+            f"{verdict}: {report.entries} entries, {len(report.findings)} findings, {len(report.warnings)} warnings"
+        )
+    if verdict == FAILED:
+        raise typer.Exit(Tampering.status)
+    if unreachable:
+        raise typer.Exit(Unreachable.status)
+    if verdict != OK:
+        raise typer.Exit(NOT_VERIFIED)
+
+
+@app.command()
+@run
+async def export(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Absent, or an earlier export of the same ledger.")],
+    source: Annotated[str, typer.Option(help="URL of the node; the home's own without.")] = "",
+    bodies: Annotated[bool, typer.Option("--bodies", help="With the sealed bodies.")] = False,
+) -> None:
+    """Write a node's ledger as a folder that anyone can verify without a network."""
+    home = open_home(ctx)
+    wire, origin = await auditor.wire_to(home, source or auditor.urls_of(home)[0])
+    async with wire:
+        checkpoint = await auditor.export_node(wire, Archive(folder), bodies=bodies, progress=_Progress())
+    say(f"{checkpoint.size} entries of {origin} are in {folder}")
+
+
+class _Progress:
+    """A line on the terminal that is written over; nothing where stderr is not one."""
+
+    def __call__(self, origin: str, done: int, size: int) -> None:
+        if err.is_terminal:
+            err.print(f"\r{origin}: {done} of {size} entries", end="\n" if done == size else "")
+
+
+def _home(ctx: typer.Context) -> Home | None:
+    """The home; none where nobody named one and there is none, as for whoever was handed a folder."""
+    return open_home(ctx) if (context_of(ctx).home / "profile.toml").exists() else None
+
+
+def _pin(given: str, home: Home | None, places: list[str | Path]) -> bytes:
+    """What all trust begins with: given, the home's, or with a warning what the first folder itself begins with."""
+    value = given or (home.profile.pin if home else "")
+    if not value:
+        first = next((_first_directory(place) for place in places if isinstance(place, Path)), b"")
+        warn(f"no --pin: the verdict is about whatever exchange begins with directory {first.hex()}")
+        return first
+    try:
+        pin = bytes.fromhex(value)
+    except ValueError:
+        raise UsageError(f"{value!r} is no SHA-256") from None
+    if len(pin) != 32:  # noqa: PLR2004 - SHA-256
+        raise UsageError(f"{value!r} is no SHA-256")
+    return pin
+
+
+def _first_directory(folder: Path) -> bytes:
+    entries = Archive(folder).entries(0, 1)
+    try:
+        entry = Entry.decode(entries[0]) if entries else None
+        if entry is not None and entry.kind is Kind.DIRECTORY:
+            return DirectoryVersion.decode(entry.statement).sha256
+    except ProtocolError:
+        pass
+    raise UsageError(f"{folder} does not begin with a directory", "name the pin with --pin")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None
+
+
+def _receipts(path: Path) -> list[Receipt]:
+    """One receipt as it came, or lines of JSON with a `receipt` in hexadecimal, as `post --json` prints them."""
+    data = path.read_bytes()
+    try:
+        if not data.lstrip().startswith(b"{"):
+            return [Receipt.decode(data)]
+        values = [json.loads(line) for line in data.splitlines() if line.strip()]
+        return [Receipt.decode(bytes.fromhex(value["receipt"])) for value in values if "receipt" in value]
+    except (ProtocolError, ValueError, TypeError) as error:
+        detail = error.detail if isinstance(error, Malformed) else str(error)
+        raise UsageError(f"{path} holds no receipts: {detail}") from None

@@ -1,0 +1,109 @@
+"""Fetching a ledger from a node into an archive: a few requests at a time, in order, nothing verified here."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator
+
+from clients.archive import Archive
+from clients.errors import Declined, Unreachable
+from clients.transport import Wire
+from protocol import limits
+from protocol.checkpoint import Checkpoint
+from protocol.entry import Entry
+from protocol.errors import ProtocolError
+from protocol.statements import Bulletin, DirectoryVersion, Kind
+from protocol.tiles import WIDTH, decode_bundle, partial_width, tile_path, tiles_for
+
+AHEAD = 8  # bundles on their way
+BODIES_AHEAD = 8
+_BUNDLE_BYTES_MAX = WIDTH * (limits.ENTRY_BYTES_MAX + 2)
+_KIND = {Kind.DIRECTORY: b"\x95\x03", Kind.BULLETIN: b"\x95\x01"}  # how a canonical entry of that kind begins
+
+
+class Fetcher:
+    """One node's ledger at one checkpoint."""
+
+    def __init__(self, wire: Wire, archive: Archive, checkpoint: Checkpoint, *, bodies: bool) -> None:
+        self._wire, self._archive, self._bodies = wire, archive, bodies
+        self.checkpoint = checkpoint
+        self._few = asyncio.Semaphore(BODIES_AHEAD)
+
+    async def bundles(self, kept: int) -> AsyncIterator[list[bytes]]:
+        """Every bundle in order; those wholly below ``kept`` entries, which were verified before, from the archive."""
+        size = self.checkpoint.size
+        for level, index, width in tiles_for(size):
+            if level:
+                await self._tile(level, index, width)
+        waiting: deque[asyncio.Task[list[bytes]]] = deque()
+        try:
+            for number in range((size + WIDTH - 1) // WIDTH):
+                waiting.append(asyncio.create_task(self._bundle(number, kept=(number + 1) * WIDTH <= kept)))
+                if len(waiting) == AHEAD:
+                    yield await waiting.popleft()
+            while waiting:
+                yield await waiting.popleft()
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _bundle(self, number: int, *, kept: bool) -> list[bytes]:
+        width = partial_width(self.checkpoint.size, 0, number)
+        entries = self._archive.entries(number * WIDTH, number * WIDTH + width) if kept else []
+        if len(entries) < width:
+            await self._tile(0, number, width)
+            data = await self._get(tile_path(None, number, width), _BUNDLE_BYTES_MAX)
+            try:
+                entries = decode_bundle(data, width)
+            except ProtocolError as error:
+                raise Unreachable(f"{self._wire.url} answers what is no entry bundle: {error.detail}") from None
+            self._archive.write_tile(None, number, width, data)
+        await self._beside(number * WIDTH, entries)
+        return entries
+
+    async def _tile(self, level: int, index: int, width: int) -> None:
+        data = await self._get(tile_path(level, index, width), WIDTH * 32)
+        self._archive.write_tile(level, index, width, data)
+
+    async def _get(self, path: str, bytes_max: int) -> bytes:
+        return await self._wire.request("GET", f"/{path}", bytes_max=bytes_max)
+
+    async def fresh_tile(self, number: int, width: int) -> bytes:
+        """A hash tile of level 0 as the node has it now, not kept."""
+        return await self._get(tile_path(0, number, width), WIDTH * 32)
+
+    async def _beside(self, first: int, entries: list[bytes]) -> None:
+        """Directory JSON, and bodies where they are asked for. What cannot be had is missing; the audit says so."""
+        wanted = []
+        for index, data in enumerate(entries, first):
+            try:
+                if data.startswith(_KIND[Kind.DIRECTORY]):
+                    wanted.append(self._directory(index, DirectoryVersion.decode(Entry.decode(data).statement)))
+                elif self._bodies and data.startswith(_KIND[Kind.BULLETIN]):
+                    wanted.append(self._body(Bulletin.decode(Entry.decode(data).statement).body))
+            except ProtocolError:
+                continue
+        await asyncio.gather(*wanted)
+
+    async def _directory(self, index: int, version: DirectoryVersion) -> None:
+        if self._archive.directory(version.sha256) is not None:
+            return
+        origin = self.checkpoint.origin
+        parts = await self._wire.deliveries({origin: index}, {origin: 0}, limit=1)
+        for item in (item for part in parts for item in part.items):
+            if item.body is not None and hashlib.sha256(item.body).digest() == version.sha256:
+                self._archive.write_directory(version.sha256, item.body)
+
+    async def _body(self, sha256: bytes) -> None:
+        if self._archive.body(sha256) is not None:
+            return
+        async with self._few:
+            try:
+                body, _ = await self._wire.body(sha256)
+            except Declined as declined:
+                if declined.code in {"expunged", "not-found", "withheld"}:
+                    return
+                raise
+        self._archive.write_body(sha256, body)

@@ -1,0 +1,252 @@
+"""The audit of one ledger (DESIGN §6): every entry read in order, nothing believed that is not derived.
+
+To pass a ledger we must find that
+
+(1) every entry is canonical, in order of time, and linked to the last governance before it;
+(2) the judge accepts it: directory chain and JSON, bundle chains, keys in force, labels, wraps, relations;
+(3) its signatures hold;
+(4) the hash tiles are those of its entries;
+(5) the published checkpoint is signed by both keys of the log, and its root is the one derived here;
+(6) every checkpoint kept or handed over, and every receipt, is of this same history and of its time;
+(7) cosignatures hold, and are those that a policy asks for;
+(8) bodies, where they are looked at, hash to what was signed.
+
+What does not hold is a finding. What an honest node can do too is a warning: late acknowledgements, a directory near
+its end. An entry that fails (1) to (3) changes no state. `node fsck`, the auditor and tests run this one machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from keys.claims import SKEW_MS, Claims, Derived, Hearing
+from keys.deadlines import Deadlines
+from keys.exchange import Exchange
+from keys.finding import AuditedLedger, Finding, Report
+from keys.memory import Memory, Source
+from keys.owed import Owed
+from keys.replay import Replay, Step
+from protocol import limits
+from protocol.directory import DAY_MS
+from protocol.merkle import Frontier, leaf_hash
+from protocol.statements import Acknowledgement, Bulletin
+from protocol.tiles import HEIGHT, WIDTH, Tile
+
+DIRECTORY_WARNED_DAYS = 60
+FINDINGS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an audit goes by."""
+
+    pin: bytes
+    now: int
+    claims: Claims = field(default_factory=Claims)
+    bodies: bool = False
+    sizes: frozenset[int] = frozenset()  # tree sizes whose roots the caller wants too
+
+
+class LedgerAudit:
+    """One ledger: ``take`` every entry, then ``finish``. Not for several threads; memory stays small."""
+
+    def __init__(
+        self, origin: str, source: Source, terms: Terms, threads: ThreadPoolExecutor, deadlines: Deadlines | None = None
+    ) -> None:
+        self._source, self._terms, self._deadlines = source, terms, deadlines or Deadlines()
+        self._owed = Owed(threads, self._refuse)
+        self._memory = Memory(source, self._owed.settle, self._directory)
+        self._replay = Replay(Exchange(origin, terms.pin))
+        self._frontier = Frontier()
+        self._tiles: list[Tile] = []
+        self._full: list[int] = []
+        self._sizes = {*terms.claims.sizes(), *terms.sizes}
+        self._leaves = set(terms.claims.indexes())
+        self._times = {at for size in self._sizes for at in (size - 1, size)}
+        self._ahead: int | None = None
+        self._bodies_missing = 0
+        self.derived = Derived(origin, roots={0: self._frontier.root()})
+        self.findings: list[Finding] = []
+        self._dropped = 0
+        self._missing: list[str] = []
+
+    @property
+    def exchange(self) -> Exchange:
+        """Governance after the last entry taken."""
+        return self._replay.exchange
+
+    def take(self, entries: Iterable[bytes], seen: Callable[[Step, bytes, Exchange], None] | None = None) -> None:
+        """The next entries; ``seen`` is told each step, its leaf, and the exchange that it was judged by."""
+        for data in entries:
+            before = self._replay.exchange
+            leaf = leaf_hash(data)
+            step = self._step(data)
+            self._grow(leaf, step)
+            if seen is not None:
+                seen(step, leaf, before)
+
+    def _step(self, data: bytes) -> Step:
+        """(1) (2) and for governance (3); other signatures are owed."""
+        index = self._memory.size
+        step = self._replay.step(index, data, self._memory)
+        for fault in step.faults:
+            self.find(index, fault.check, fault.expected, fault.found)
+        self._memory.take(step)
+        self._memory.size = index + 1
+        if step.owed:
+            self._owed.add(index, step.owed)
+        if step.accepted is not None:
+            self._look_at(index, step)
+        return step
+
+    def _look_at(self, index: int, step: Step) -> None:
+        """Deadlines, and (8) bodies."""
+        statement, entry = step.accepted.statement if step.accepted else None, step.entry
+        if entry is None:
+            return
+        if isinstance(statement, Bulletin):
+            header = statement.header
+            policy = self._replay.exchange.in_force.policy
+            self._deadlines.sent(self.derived.origin, index, header, entry.time + policy.deadline_ms(header.precedence))
+            if self._terms.bodies:
+                kept_until = entry.time + policy.retention_days * DAY_MS
+                self._check_body(index, statement.body, expected=self._terms.now < kept_until)
+        elif isinstance(statement, Acknowledgement):
+            self._deadlines.acknowledged(statement)
+
+    def _check_body(self, index: int, sha256: bytes, *, expected: bool) -> None:
+        body = self._source.body(sha256)
+        if body is not None and hashlib.sha256(body).digest() != sha256:
+            self.find(index, "body", f"a body of SHA-256 {sha256.hex()}", hashlib.sha256(body).hexdigest())
+        elif body is None:
+            self._bodies_missing += expected
+
+    def _grow(self, leaf: bytes, step: Step) -> None:
+        """The tree, and what was asked for of it."""
+        index, derived = step.index, self.derived
+        self._frontier.append(leaf)
+        derived.size = index + 1
+        if index + 1 in self._sizes:
+            derived.roots[index + 1] = self._frontier.root()
+        if index in self._leaves:
+            derived.leaves[index] = leaf
+        if step.entry is not None:
+            time = step.entry.time
+            if index in self._times:
+                derived.times[index] = time
+            if time > self._terms.now + SKEW_MS and self._ahead is None:
+                self._ahead = index
+                self.find(index, "time-ahead", f"a time of at most {self._terms.now + SKEW_MS}", str(time))
+        self._grow_tiles(leaf)
+
+    def _grow_tiles(self, digest: bytes) -> None:
+        """(4) Tiles as they fill; each that does is a hash one level up."""
+        level = 0
+        while True:
+            if level == len(self._tiles):
+                self._tiles.append(Tile())
+                self._full.append(0)
+            tile = self._tiles[level]
+            root = tile.append(digest)
+            if root is None:
+                return
+            self._check_tile(level)
+            self._full[level] += 1
+            self._tiles[level] = Tile()
+            level, digest = level + 1, root
+
+    def _check_tile(self, level: int) -> None:
+        tile, index = self._tiles[level], self._full[level]
+        if tile.width == 0:
+            return
+        derived, stored = tile.data(), self._source.tile(level, index, tile.width)
+        if stored is None:
+            self._missing.append(f"{self.derived.origin}: hash tile {index} of level {level} is not there")
+        elif stored != derived:
+            at = next((at for at in range(0, len(derived), 32) if stored[at : at + 32] != derived[at : at + 32]), 0)
+            first = (index * WIDTH + at // 32) << (HEIGHT * level)
+            self.find(first, "tile", f"hash {derived[at : at + 32].hex()} in level {level}", stored[at : at + 32].hex())
+
+    def finish(self) -> Report:
+        """Settle what is owed and confront what was claimed."""
+        self._owed.settle_all()
+        for level in range(len(self._tiles)):
+            self._check_tile(level)
+        derived = self.derived
+        hearing = Hearing(derived, self.exchange, self._terms.pin, self._terms.claims)
+        hearing.hear()
+        for finding in hearing.findings:
+            self._keep(finding)
+        self._deadlines.audited(derived.origin)
+        warnings = [*hearing.warnings, *self._warnings()]
+        ledger = AuditedLedger(derived.origin, derived.size, self._frontier.root())
+        return Report(
+            derived.size, (ledger,), tuple(sorted(self.findings, key=_place)), tuple(warnings),
+            (*self._missing, *hearing.missing),
+        )  # fmt: skip
+
+    def _warnings(self) -> list[str]:
+        warnings, origin, directory = [], self.derived.origin, self.exchange.directory
+        if self._dropped:
+            warnings.append(f"{origin}: {self._dropped} more findings are left out")
+        if self._bodies_missing:
+            warnings.append(f"{origin}: {self._bodies_missing} bodies are not there, and should be kept still")
+        if directory is None:
+            self._missing.append(f"{origin}: the ledger has no directory")
+            return warnings
+        days = (directory.expires - self._terms.now) // DAY_MS
+        if days < DIRECTORY_WARNED_DAYS:
+            ends = f"ends in {days} days" if days >= 0 else "has ended"
+            warnings.append(f"{origin}: directory version {directory.version} {ends}: publish the next")
+        numbers = [version.version for version in self.exchange.versions.values()]
+        warnings += [
+            f"{origin}: {numbers.count(number)} different directories have the version {number}"
+            for number in sorted(set(numbers))
+            if numbers.count(number) > 1
+        ]
+        return warnings
+
+    def _directory(self, sha256: bytes) -> bytes | None:
+        """JSON that hashes to what was signed, or none."""
+        data = self._source.directory(sha256)
+        return data if data is not None and hashlib.sha256(data).digest() == sha256 else None
+
+    def _refuse(self, index: int) -> None:
+        self._memory.refuse(index)
+        self.find(index, "bad-signature", "signatures that verify", "one that does not")
+
+    def find(self, index: int | None, check: str, expected: str, found: str) -> None:
+        """Note a finding about this ledger."""
+        self._keep(Finding(self.derived.origin, index, check, expected, found))
+
+    def _keep(self, finding: Finding) -> None:
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(finding)
+        else:
+            self._dropped += 1
+
+
+def _place(finding: Finding) -> int:
+    return -1 if finding.index is None else finding.index
+
+
+BATCH_ENTRIES = limits.TILE_HASHES
+
+
+def audit_ledger(
+    origin: str, source: Source, terms: Terms, threads: ThreadPoolExecutor, deadlines: Deadlines | None = None
+) -> Report:
+    """The whole audit of a ledger that is at hand, up to its published checkpoint."""
+    audit = LedgerAudit(origin, source, terms, threads, deadlines)
+    claimed = [*terms.claims.sizes()]
+    stop = claimed[0] if terms.claims.published and claimed else None
+    while stop is None or audit.derived.size < stop:
+        start = audit.derived.size
+        entries = source.entries(start, start + BATCH_ENTRIES if stop is None else min(stop, start + BATCH_ENTRIES))
+        if not entries:
+            break
+        audit.take(entries)
+    return audit.finish()
