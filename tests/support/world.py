@@ -265,9 +265,13 @@ class World:
     def revocation(self, *revoked: str, by: tuple[str, ...] = (), **changes: Any) -> Submission:
         """Keys of one agency, by name; signed by its identity key, or whoever is told."""
         of = revoked[0].split("/")[0]
-        key_ids = tuple(signing_key(name).public.key_id for name in revoked)
-        fields: dict[str, Any] = {"exchange": self.pin, "created": self.now, "reason": "lost on the road"}
-        return signed(Revocation(agency=of, key_ids=key_ids, **fields | changes), *(by or (f"{of}/identity",)))
+        fields: dict[str, Any] = {
+            "exchange": self.pin,
+            "key_ids": tuple(signing_key(name).public.key_id for name in revoked),
+            "created": self.now,
+            "reason": "lost on the road",
+        }
+        return signed(Revocation(agency=of, **fields | changes), *(by or (f"{of}/identity",)))
 
     def suspension(self, agency: str, by: tuple[str, ...] = (), **changes: Any) -> Submission:
         """Of an agency, or with ``lifts`` its end; signed by its nation's custodians."""
