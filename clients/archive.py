@@ -78,7 +78,7 @@ class Archive:
         if data is not None:
             return WIDTH, data
         partial = full.with_name(f"{full.name}.p")
-        names = os.listdir(partial) if partial.is_dir() else []
+        names = [path.name for path in partial.iterdir()] if partial.is_dir() else []
         width = max((int(name) for name in names if _PARTIAL.fullmatch(name)), default=0)
         return width, (_read(partial / str(width)) or b"") if width else b""
 

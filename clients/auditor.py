@@ -20,7 +20,7 @@ from clients.errors import Unreachable, UsageError
 from clients.fetching import Fetcher
 from clients.home import Home
 from clients.transport import Wire
-from keys.auditing import LedgerAudit, Terms, audit_ledger
+from keys.auditing import LedgerAudit, Terms
 from keys.claims import Claims, parsed
 from keys.deadlines import Deadlines
 from keys.finding import Finding, Report, joined

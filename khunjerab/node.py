@@ -12,12 +12,14 @@ from typing import Annotated
 
 import typer
 
+from broker import fsck as storage_check
 from broker.errors import NodeHomeError
 from broker.home import SEED_BYTES_OF_NODE, NodeConfig, NodeHome
 from broker.http import server
 from broker.ledger import Ledger, now_ms
 from broker.node import Node
-from clients.commands.context import context_of
+from clients.commands.context import AsJson, context_of
+from clients.commands.verdict import tell
 from clients.errors import UsageError
 from clients.passphrase import find_passphrase
 from clients.screen import say
@@ -26,8 +28,8 @@ from keys.secret import Secret
 from keys.signing import verify_all
 from protocol.directory import Directory
 from protocol.entry import Submission
-from protocol.signing import encode_signatures
 from protocol.sigfile import read_signature
+from protocol.signing import encode_signatures
 from protocol.statements import DirectoryVersion, Kind
 from protocol.strictjson import dumps
 
@@ -122,3 +124,14 @@ async def _serve(home: NodeHome, passphrase: Secret) -> None:
     await runner.cleanup()
     await node.stop()
     say("stopped")
+
+
+@app.command()
+def fsck(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Judge every entry again and compare every table with what follows from them; safe while the node runs."""
+    home = NodeHome(context_of(ctx).home)
+    config = home.config
+    if not config.pin:
+        raise UsageError("this node has no directory yet", "khunjerab node init --directory D.json SIG…")
+    report = storage_check.check(home.folder / "ledger.db", config.origin, bytes.fromhex(config.pin), now_ms())
+    tell(report, as_json=as_json)

@@ -1,4 +1,4 @@
-"""``khunjerab audit``: prove that no ledger was rewritten, and that every entry was signed by a key that was allowed to."""
+"""``khunjerab audit``: that no ledger was rewritten, and that every entry was signed by a key that was allowed to."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from clients import auditor
 from clients.archive import Archive
 from clients.auditor import Asked, Auditor
 from clients.commands.context import AsJson, context_of, open_home, run
-from clients.errors import ClientError, Tampering, Unreachable, UsageError
+from clients.commands.verdict import tell
+from clients.errors import ClientError, Unreachable, UsageError
 from clients.home import Home
-from clients.screen import alarm, emit, err, out, say, warn
-from keys.finding import FAILED, OK, Report
+from clients.screen import err, say, warn
+from keys.finding import FAILED
+from protocol.entry import Entry
 from protocol.errors import Malformed, ProtocolError
 from protocol.statements import DirectoryVersion, Kind
 from protocol.tlogpolicy import Policy
 from protocol.treehead import Receipt
-from protocol.entry import Entry
 
 app = typer.Typer(help="Verify ledgers, prove entries, hand over evidence.", no_args_is_help=True)
 Pin = Annotated[str, typer.Option(help="SHA-256 of directory version 1; the home's own without.", show_default=False)]
-NOT_VERIFIED = 3  # incomplete by policy: nothing is wrong, and something asked for is not there
 
 
 @app.command()
@@ -62,7 +62,7 @@ async def verify(
     report = audit.report()
     if home is not None and audit.directory is not None and report.verdict != FAILED:
         auditor.keep_directory(home, audit.directory)
-    _tell(report, as_json=as_json, unreachable=unreachable)
+    tell(report, as_json=as_json, unreachable=unreachable)
 
 
 async def _audit(audit: Auditor, home: Home | None, place: str | Path) -> None:
@@ -74,31 +74,6 @@ async def _audit(audit: Auditor, home: Home | None, place: str | Path) -> None:
     wire, origin = await auditor.wire_to(home, place)
     async with wire:
         await audit.audit_node(wire, auditor.archive_of(home, origin))
-
-
-def _tell(report: Report, *, as_json: bool, unreachable: ClientError | None) -> None:
-    """The verdict, and the exit status that goes with it."""
-    for warning in report.warnings:
-        warn(warning)
-    for missing in report.missing:
-        warn(f"missing: {missing}")
-    for finding in report.findings:
-        alarm(str(finding))
-    verdict = "incomplete" if unreachable and report.verdict == OK else report.verdict
-    if as_json:
-        emit({**report.to_json(), "verdict": verdict})
-    else:
-        for ledger in report.ledgers:
-            out.print(f"{ledger.origin}  {ledger.size} entries  root {ledger.root.hex()}")
-        out.print(
-            f"{verdict}: {report.entries} entries, {len(report.findings)} findings, {len(report.warnings)} warnings"
-        )
-    if verdict == FAILED:
-        raise typer.Exit(Tampering.status)
-    if unreachable:
-        raise typer.Exit(Unreachable.status)
-    if verdict != OK:
-        raise typer.Exit(NOT_VERIFIED)
 
 
 @app.command()

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from broker.node import Node
 from clients.archive import Archive
 from clients.auditor import Asked, Auditor, archive_of, export_node, wire_to
 from clients.home import Home
 from keys.finding import Report
 from tests.support.live import live_node, now_ms, seat_home, world_of_today
 from tests.support.world import World, admit
-from broker.node import Node
 
 
 def _quiet(origin: str, done: int, size: int) -> None:

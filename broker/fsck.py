@@ -1,0 +1,196 @@
+"""Whether a node's storage is what its entries make it (DESIGN §8): the audit, over the node's own file.
+
+It reads the file by a connection of its own and shares no code with what wrote it: the audit derives tree, state and
+verdicts from the bytes of the entries, and every other table is derived again beside the file and compared both ways.
+Safe while the node runs: it sees one snapshot and writes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from broker.errors import NodeHomeError
+from keys.auditing import LedgerAudit, Terms
+from keys.claims import Claims, parsed
+from keys.exchange import Exchange
+from keys.finding import Report
+from keys.owed import verifying
+from keys.replay import Step
+from protocol.entry import Entry
+from protocol.statements import Acknowledgement, Bulletin
+from protocol.tiles import HEIGHT, WIDTH, Tile
+
+NOTES_VERIFIED_MAX = 256  # the newest signed checkpoints; the roots of all are compared
+_DIFFERENCES_MAX = 20  # told of each table
+_EXPECTED = """
+CREATE TEMP TABLE is_bulletin (sender, id, idx, digest);
+CREATE TEMP TABLE is_statement (digest, idx);
+CREATE TEMP TABLE is_delivery (agency, idx);
+CREATE TEMP TABLE is_wrap (idx, seat_key_id, sha256);
+CREATE TEMP TABLE is_body (idx, sha256);
+CREATE TEMP TABLE is_acknowledged (origin, idx, agency, state, time, PRIMARY KEY (origin, idx, agency, state));
+CREATE TEMP TABLE is_tile (level, idx);
+"""
+_STORED = {  # what is stored, and which of the expected rows may be gone
+    "bulletin": ("SELECT sender, id, idx, digest FROM bulletin", ""),
+    "statement": ("SELECT digest, idx FROM statement", ""),
+    "delivery": ("SELECT agency, idx FROM delivery", ""),
+    "wrap": (
+        "SELECT idx, seat_key_id, sha256(data) FROM wrap",
+        "WHERE idx NOT IN (SELECT idx FROM body WHERE data IS NULL)",
+    ),
+    "body": ("SELECT idx, sha256 FROM body WHERE data IS NULL OR sha256(data) = sha256", ""),
+    "acknowledged": ("SELECT origin, target AS idx, agency, state, time FROM acknowledged", ""),
+    "tile": ("SELECT level, idx FROM tile", ""),
+}
+
+
+class Stored:
+    """The node's file as an audit reads it: a ``keys.memory.Source``."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises NodeHomeError where there is no ledger."""
+        if not path.exists():
+            raise NodeHomeError(f"no ledger at {path}")
+        self.db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        self.db.create_function("sha256", 1, lambda data: hashlib.sha256(data).digest(), deterministic=True)
+        self.db.executescript(_EXPECTED)
+        self.db.execute("BEGIN")  # one snapshot, whatever the node does meanwhile
+
+    def entries(self, start: int, stop: int) -> list[bytes]:
+        """By index; fewer from a gap on."""
+        rows = self.db.execute("SELECT idx, data FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", (start, stop))
+        return [data for at, (index, data) in enumerate(rows, start) if index == at]
+
+    def leaves(self, start: int, stop: int) -> Iterator[tuple[int, int, bytes]]:
+        """Index, kind and leaf as they stand beside the entries."""
+        yield from self.db.execute("SELECT idx, kind, leaf FROM entry WHERE idx >= ? AND idx < ?", (start, stop))
+
+    def tile(self, level: int, index: int, width: int) -> bytes | None:
+        """A full tile, or the growing edge from what it is made of."""
+        if width == WIDTH:
+            row = self.db.execute("SELECT data FROM tile WHERE level = ? AND idx = ?", (level, index)).fetchone()
+            return row[0] if row else None
+        if level == 0:
+            query, values = "SELECT leaf FROM entry WHERE idx >= ? ORDER BY idx LIMIT ?", (index * WIDTH, width)
+        else:
+            query = "SELECT root FROM tile WHERE level = ? AND idx >= ? ORDER BY idx LIMIT ?"
+            values = (level - 1, index * WIDTH, width)  # type: ignore[assignment]
+        return b"".join(row[0] for row in self.db.execute(query, values))
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """A body like another."""
+        return self.body(sha256)
+
+    def body(self, sha256: bytes) -> bytes | None:
+        """By its recorded hash."""
+        row = self.db.execute("SELECT data FROM body WHERE sha256 = ? AND data IS NOT NULL", (sha256,)).fetchone()
+        return row[0] if row else None
+
+
+class Check:
+    """One run over one file."""
+
+    def __init__(self, stored: Stored, audit: LedgerAudit) -> None:
+        self._stored, self._audit, self._db = stored, audit, stored.db
+
+    def entries(self) -> None:
+        """Judge everything, and note what every table has to hold for it."""
+        (last,) = self._db.execute("SELECT coalesce(max(idx), -1) FROM entry").fetchone()
+        while (start := self._audit.derived.size) <= last:
+            entries = self._stored.entries(start, start + WIDTH)
+            recorded = {index: (kind, leaf) for index, kind, leaf in self._stored.leaves(start, start + WIDTH)}
+            self._audit.take(entries, lambda step, leaf, exchange: self._see(step, leaf, exchange, recorded))  # noqa: B023
+            if len(entries) < min(WIDTH, last + 1 - start):
+                at = self._audit.derived.size
+                self._audit.find(at, "entry-missing", "an entry at every index", f"none at {at}, and a last at {last}")
+                return
+
+    def _see(self, step: Step, leaf: bytes, exchange: Exchange, recorded: dict[int, tuple[int, bytes]]) -> None:
+        kind, stored_leaf = recorded[step.index]
+        if stored_leaf != leaf:
+            self._audit.find(step.index, "leaf", leaf.hex(), stored_leaf.hex())
+        if step.entry is None:
+            return
+        if kind != step.entry.kind:
+            self._audit.find(step.index, "entry-kind", str(int(step.entry.kind)), str(kind))
+        if step.accepted is not None:
+            self._expect(step.index, step.entry, step, exchange)
+
+    def _expect(self, index: int, entry: Entry, step: Step, exchange: Exchange) -> None:
+        """The rows that an accepted entry has beside it."""
+        accepted, readers = step.accepted, [""]
+        statement = accepted.statement if accepted else None
+        digest = accepted.digest if accepted else b""
+        if isinstance(statement, Bulletin):
+            header = statement.header
+            readers = [addressee.agency for addressee in header.addressees]
+            bundles = [exchange.bundle_of(addressee, entry.time) for addressee in header.addressees]
+            seats = [seat.signing.key_id for bundle in bundles if bundle for seat in exchange.seats_of(bundle)]
+            wraps = [(index, seat, wrap.hash) for seat, wrap in zip(seats, statement.wraps, strict=True)]
+            self._db.execute("INSERT INTO is_bulletin VALUES (?, ?, ?, ?)", (header.sender, header.id, index, digest))
+            self._db.executemany("INSERT INTO is_wrap VALUES (?, ?, ?)", wraps)
+            self._db.execute("INSERT INTO is_body VALUES (?, ?)", (index, statement.body))
+        else:
+            self._db.execute("INSERT INTO is_statement VALUES (?, ?)", (digest, index))
+        if isinstance(statement, Acknowledgement):
+            readers = [statement.sender, statement.to]
+            lines = [(line.origin, line.index, statement.sender, line.state, line.time) for line in statement.lines]
+            self._db.executemany("INSERT OR IGNORE INTO is_acknowledged VALUES (?, ?, ?, ?, ?)", lines)
+        if accepted is not None and accepted.directory is not None:
+            self._db.execute("INSERT INTO is_body VALUES (?, ?)", (index, accepted.directory.hash))
+        self._db.executemany("INSERT INTO is_delivery VALUES (?, ?)", [(reader, index) for reader in readers])
+
+    def tables(self) -> None:
+        """Every table against what was derived, both ways."""
+        size, level = self._audit.derived.size, 0
+        while full := size >> HEIGHT * (level + 1):
+            self._db.executemany("INSERT INTO is_tile VALUES (?, ?)", [(level, index) for index in range(full)])
+            level += 1
+        for table, (stored, gone) in _STORED.items():
+            expected = f"SELECT * FROM is_{table}"  # noqa: S608 - our own names
+            self._compare(table, f"{expected} {gone} EXCEPT {stored}", there=False)
+            self._compare(table, f"{stored} EXCEPT {expected}", there=True)
+        for level, index, data, root in self._db.execute("SELECT level, idx, data, root FROM tile"):
+            derived = Tile.from_data(data).root() if len(data) == WIDTH * 32 else b""
+            if derived != root:
+                self._audit.find(index << HEIGHT * (level + 1), "tile", f"the root {derived.hex()}", root.hex())
+
+    def _compare(self, table: str, query: str, *, there: bool) -> None:
+        rows = self._db.execute(f"SELECT * FROM ({query}) ORDER BY idx LIMIT {_DIFFERENCES_MAX}")  # noqa: S608
+        at = next((number for number, column in enumerate(rows.description) if column[0] == "idx"), 0)
+        for row in rows:
+            told = " ".join(value.hex() if isinstance(value, bytes) else str(value) for value in row)
+            sides = ("no such row", told) if there else (told, "no such row")
+            self._audit.find(row[at], f"table-{table}", *sides)
+
+    def roots(self) -> None:
+        """Every root that was recorded before it was signed, and the note that was."""
+        derived = self._audit.derived
+        for size, root, note in self._db.execute("SELECT size, root, note FROM checkpoint ORDER BY size"):
+            if derived.roots.get(size) != root:
+                found = derived.roots[size].hex() if size in derived.roots else f"{derived.size} entries"
+                self._audit.find(size - 1, "recorded-root", f"{root.hex()} over {size} entries", found)
+            checkpoint = parsed(note) if note else None
+            if note and (checkpoint is None or (checkpoint.size, checkpoint.root) != (size, root)):
+                self._audit.find(size - 1, "recorded-root", f"a note over {root.hex()} at {size}", note[:200])
+
+
+def check(path: Path, origin: str, pin: bytes, now: int) -> Report:
+    """Everything about the ledger in this file. Raises NodeHomeError where there is none."""
+    stored = Stored(path)
+    with contextlib.closing(stored.db), verifying() as threads:
+        sizes = frozenset(size for (size,) in stored.db.execute("SELECT size FROM checkpoint"))
+        query = "SELECT note FROM checkpoint WHERE note <> '' ORDER BY size DESC LIMIT ?"
+        notes = tuple(note for (note,) in stored.db.execute(query, (NOTES_VERIFIED_MAX,)))
+        claims = Claims("", notes)
+        audit = LedgerAudit(origin, stored, Terms(pin, now, claims, bodies=True, sizes=sizes), threads)
+        run = Check(stored, audit)
+        run.entries()
+        run.tables()
+        run.roots()
+        return audit.finish()
