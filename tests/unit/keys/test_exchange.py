@@ -32,7 +32,7 @@ def test_before_the_first_directory_there_is_nobody() -> None:
 
 
 def test_a_bundle_runs_from_its_start_to_before_its_end(world: World) -> None:
-    """Half open, so that two that join do not overlap."""
+    """Half open, so that two that join do not overlap. SPEC 12.3.1."""
     held = _held(world)
     assert [held.runs(time) for time in (NOW - 1, NOW, NOW + BUNDLE_MS - 1, NOW + BUNDLE_MS)] == [
         False,
@@ -59,7 +59,7 @@ def test_a_value_is_never_changed(world: World, paper: PaperLedger) -> None:
 
 
 def test_what_to_seal_to_is_the_newest_that_runs(world: World, paper: PaperLedger) -> None:
-    """Not one that waits for its start; and the one before it again when all its seats are revoked."""
+    """Not one that waits for its start; and the one before it again when all its seats are revoked. SPEC 12.3.3."""
     following = world.with_bundle(ME, ["attic"])
     paper.admit(following.key_bundle(ME))
     start = NOW + 7 * DAY_MS
@@ -70,7 +70,7 @@ def test_what_to_seal_to_is_the_newest_that_runs(world: World, paper: PaperLedge
 
 
 def test_a_bundle_is_found_by_its_agency_and_hash(world: World, paper: PaperLedger) -> None:
-    """While it runs, under nobody else's name."""
+    """While it runs, under nobody else's name. SPEC 12.3.1."""
     recipient = Recipient(ME, digest_of(world.bundles[ME]))
     assert paper.exchange.bundle_of(recipient, NOW) == world.bundles[ME]
     assert paper.exchange.bundle_of(recipient, NOW + BUNDLE_MS) is None
@@ -79,7 +79,7 @@ def test_a_bundle_is_found_by_its_agency_and_hash(world: World, paper: PaperLedg
 
 
 def test_seats_that_are_revoked_fall_out(world: World, paper: PaperLedger) -> None:
-    """In the order of the bundle."""
+    """In the order of the bundle. SPEC 8.2.5."""
     assert [seat.name for seat in paper.exchange.seats_of(world.bundles[ME])] == ["desk", "duty"]
     paper.admit(world.revocation(f"{ME}/desk"))
     assert [seat.name for seat in paper.exchange.seats_of(world.bundles[ME])] == ["duty"]
@@ -122,7 +122,7 @@ def test_the_grace_follows_the_directorys_end(world: World, paper: PaperLedger) 
 
 
 def test_a_directory_that_is_not_newer_only_joins_the_versions(world: World, paper: PaperLedger) -> None:
-    """As evidence."""
+    """As evidence. SPEC 12.1.4."""
     second, fork = world.with_directory(), world.with_directory(expires=NOW + DAY_MS)
     after = paper.exchange.with_directory(second.directory).with_directory(fork.directory)
     assert after.in_force == second.directory
@@ -130,7 +130,7 @@ def test_a_directory_that_is_not_newer_only_joins_the_versions(world: World, pap
 
 
 def test_what_was_revoked_first_stays_so(world: World, paper: PaperLedger) -> None:
-    """A second revocation adds keys, and changes nothing of those that ended before."""
+    """A second revocation adds keys, and changes nothing of those that ended before. SPEC 12.1.2."""
     first = Revocation(world.pin, ME, (DESK,), NOW, "lost")
     second = replace(first, key_ids=(DESK, DUTY), suspect=Suspect(ORIGINS["PK"], 1))
     after = paper.exchange.with_revocation(first, 10).with_revocation(second, 11)
@@ -139,7 +139,7 @@ def test_what_was_revoked_first_stays_so(world: World, paper: PaperLedger) -> No
 
 
 def test_a_lifting_ends_the_suspension_that_it_names(world: World, paper: PaperLedger) -> None:
-    """Of the same agency, and no other one."""
+    """Of the same agency, and no other one. SPEC 12.1.3."""
     suspension = Suspension(world.pin, ME, NOW, "inquiry")
     suspended = paper.exchange.with_suspension(suspension, digest_of(suspension))
     assert suspended.is_suspended(ME)

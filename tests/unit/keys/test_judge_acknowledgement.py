@@ -33,13 +33,13 @@ def test_an_acknowledgement_stands(world: World, paper: PaperLedger, had: int, s
 
 
 def test_1_only_canonical_bytes_are_judged(world: World, paper: PaperLedger) -> None:
-    """A byte more is another form."""
+    """A byte more is another form. SPEC 12.2.1."""
     word = world.acknowledgement(ME, SENDER, [ELSEWHERE])
     assert paper.refusal(replace(word, statement=word.statement + b"\0")) == (1, "malformed")
 
 
 def test_2_it_stands_once(world: World, paper: PaperLedger) -> None:
-    """The same bytes are told where they stand; the same lines said later are another statement."""
+    """The same bytes are told where they stand; the same lines said later are another statement. SPEC 12.2.2."""
     word = world.acknowledgement(ME, SENDER, [ELSEWHERE])
     index = paper.admit(word)
     verdict = paper.judge(word, NOW + DAY_MS)
@@ -60,13 +60,13 @@ def test_2_it_stands_once(world: World, paper: PaperLedger) -> None:
     ],
 )
 def test_3_where_and_when(world: World, paper: PaperLedger, changes: dict[str, Any], code: str) -> None:
-    """Of this exchange and of the ledger that is the recipient's home."""
+    """Of this exchange and of the ledger that is the recipient's home. SPEC 12.2.3."""
     sender = changes.pop("sender", ME)
     assert paper.refusal(world.acknowledgement(sender, SENDER, [ELSEWHERE], **changes)) == (3, code)
 
 
 def test_3_at_any_age(world: World, paper: PaperLedger) -> None:
-    """It does not expire, and lives on when the directory and its grace have ended."""
+    """It does not expire, and lives on when the directory and its grace have ended. SPEC 12.2.3."""
     assert paper.refusal(world.acknowledgement(ME, SENDER, [ELSEWHERE], created=0)) is None
     assert paper.refusal(world.acknowledgement(ME, SENDER, [ELSEWHERE], created=NOW + SKEW_MS)) is None
     ended = World.found(expires=NOW + 1000, policy=replace(Policy(), grace_days=0))
@@ -74,7 +74,7 @@ def test_3_at_any_age(world: World, paper: PaperLedger) -> None:
 
 
 def test_4_a_seat_in_force_says_it(world: World, paper: PaperLedger) -> None:
-    """Not another agency's, not a revoked one, not one of a suspended agency or of none."""
+    """Not another agency's, not a revoked one, not one of a suspended agency or of none. SPEC 12.2.4."""
     stranger = signing_key("cn-embassy/desk").public.key_id
     word = world.acknowledgement(ME, SENDER, [ELSEWHERE])
     assert paper.refusal(world.acknowledgement(ME, SENDER, [ELSEWHERE], "cn-embassy/desk", key_id=stranger)) == (
@@ -93,20 +93,20 @@ def test_4_a_seat_in_force_says_it(world: World, paper: PaperLedger) -> None:
 
 
 def test_4_the_one_signature_is_of_the_key_named(world: World, paper: PaperLedger) -> None:
-    """Not of another."""
+    """Not of another. SPEC 12.2.4."""
     word = world.acknowledgement(ME, SENDER, [ELSEWHERE], "pk-liaison/desk")
     assert paper.refusal(word) == (4, "wrong-signer")
 
 
 def test_4_it_is_for_an_agency(world: World, paper: PaperLedger) -> None:
-    """Of the directory in force, else it would wait for nobody."""
+    """Of the directory in force, else it would wait for nobody. SPEC 12.2.4."""
     assert paper.refusal(world.acknowledgement(ME, "nobody", [ELSEWHERE])) == (4, "agency-unknown")
     paper.admit(world.suspension(SENDER))
     assert paper.refusal(world.acknowledgement(ME, SENDER, [ELSEWHERE])) is None
 
 
 def test_7_each_line_is_about_what_was_sent(world: World, paper: PaperLedger, had: int) -> None:
-    """By the one it is for, to the one who says it; also the last line."""
+    """By the one it is for, to the one who says it; also the last line. SPEC 12.2.7."""
     not_mine = paper.admit(world.bulletin(to=["cn-liaison"]))
     anothers = paper.admit(world.bulletin("pk-site-security", feed="sites", to=[SENDER]))
     good = paper.line(had)
@@ -117,12 +117,15 @@ def test_7_each_line_is_about_what_was_sent(world: World, paper: PaperLedger, ha
 
 
 def test_7_nobody_acknowledges_to_itself(world: World, paper: PaperLedger) -> None:
-    """An entry is for two agencies."""
+    """An entry is for two agencies. SPEC 12.2.7."""
     assert paper.refusal(world.acknowledgement(ME, ME, [ELSEWHERE])) == (7, "not-yours")
 
 
 def test_7_the_bulletin_stands_here(world: World, paper: PaperLedger, had: int) -> None:
-    """At that index, with that hash; of another ledger's, and of one not sent to a client, the form alone is judged."""
+    """At that index, with that hash; of another ledger's, and of one not sent to a client, the form alone is judged.
+
+    SPEC 12.2.7.
+    """
     line = paper.line(had)
     for wrong in (replace(line, leaf=bytes(32)), replace(line, index=had + 1), paper.line(0)):
         assert paper.refusal(world.acknowledgement(ME, SENDER, [wrong])) == (7, "target-unknown")
@@ -132,7 +135,7 @@ def test_7_the_bulletin_stands_here(world: World, paper: PaperLedger, had: int) 
 
 
 def test_8_the_signature_holds(world: World, paper: PaperLedger) -> None:
-    """Over these bytes, in this suite."""
+    """Over these bytes, in this suite. SPEC 12.2.8."""
     word = world.acknowledgement(ME, SENDER, [ELSEWHERE])
     other = world.acknowledgement(ME, SENDER, [ELSEWHERE], created=NOW + 1)
     assert paper.refusal(replace(word, signatures=other.signatures)) == (8, "bad-signature")
@@ -143,7 +146,7 @@ def test_8_the_signature_holds(world: World, paper: PaperLedger) -> None:
 
 
 def test_it_changes_nothing(world: World, paper: PaperLedger, had: int) -> None:
-    """The state after it is the state before it."""
+    """The state after it is the state before it. SPEC 12.1.1."""
     before = paper.exchange
     paper.admit(world.acknowledgement(ME, SENDER, [paper.line(had)]))
     assert paper.exchange is before

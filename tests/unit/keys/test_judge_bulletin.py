@@ -41,7 +41,7 @@ def test_a_bulletin_stands(world: World, paper: PaperLedger) -> None:
 
 @pytest.mark.parametrize("part", ["statement", "signatures"])
 def test_1_only_canonical_bytes_are_judged(world: World, paper: PaperLedger, part: str) -> None:
-    """A byte more, or none at all, is another form."""
+    """A byte more, or none at all, is another form. SPEC 12.2.1."""
     submission = world.bulletin()
     data: bytes = getattr(submission, part)
     forms = [(data + b"\0", "malformed"), (b"", "malformed"), (b"\x90", "malformed"), (bytes(65_536), "too-large")]
@@ -54,7 +54,7 @@ def test_1_only_canonical_bytes_are_judged(world: World, paper: PaperLedger, par
 
 
 def test_2_a_bulletin_stands_once(world: World, paper: PaperLedger) -> None:
-    """The same bytes are told where they stand, whoever signed them anew and whenever."""
+    """The same bytes are told where they stand, whoever signed them anew and whenever. SPEC 12.2.2."""
     submission = world.bulletin(suite=2)
     index = paper.admit(submission)
     for again in (submission, _resigned(submission, "pk-liaison/desk", suite=2)):
@@ -64,7 +64,7 @@ def test_2_a_bulletin_stands_once(world: World, paper: PaperLedger) -> None:
 
 
 def test_2_an_id_names_one_bulletin_of_its_sender(world: World, paper: PaperLedger) -> None:
-    """Other bytes under it are refused, naming the first; another sender may have the same id."""
+    """Other bytes under it are refused, naming the first; another sender may have the same id. SPEC 12.2.2."""
     index = paper.admit(world.bulletin(id=ID))
     verdict = paper.judge(world.bulletin(id=ID, precedence="flash"))
     assert isinstance(verdict, Refused)
@@ -95,7 +95,7 @@ def test_2_an_id_names_one_bulletin_of_its_sender(world: World, paper: PaperLedg
     ],
 )
 def test_3_where_and_when(world: World, paper: PaperLedger, changes: dict[str, Any], code: str) -> None:
-    """Of this exchange and ledger, in a suite that is strong enough, within its times."""
+    """Of this exchange and ledger, in a suite that is strong enough, within its times. SPEC 12.2.3."""
     assert paper.refusal(world.bulletin(**changes)) == (3, code)
 
 
@@ -111,12 +111,12 @@ def test_3_where_and_when(world: World, paper: PaperLedger, changes: dict[str, A
     ],
 )
 def test_3_to_the_last_millisecond(world: World, paper: PaperLedger, changes: dict[str, Any]) -> None:
-    """Each bound holds up to itself; a stronger suite than needed does no harm."""
+    """Each bound holds up to itself; a stronger suite than needed does no harm. SPEC 12.2.3."""
     assert paper.refusal(world.bulletin(**changes)) is None
 
 
 def test_3_any_directory_that_stood_may_have_been_seen(world: World, paper: PaperLedger) -> None:
-    """An old version, and the loser of a fork, but by its own number."""
+    """An old version, and the loser of a fork, but by its own number. SPEC 12.2.3."""
     second, fork = world.with_agency("cn-embassy", name="Embassy"), world.with_agency("cn-embassy", name="大使馆")
     paper.admit(second.publication())
     paper.admit(fork.publication())
@@ -126,7 +126,7 @@ def test_3_any_directory_that_stood_may_have_been_seen(world: World, paper: Pape
 
 
 def test_3_the_suite_is_the_policys(world: World) -> None:
-    """From the rank that the directory says."""
+    """From the rank that the directory says. SPEC 12.2.3."""
     strict = World.found(policy=replace(Policy(), suite_2_from_rank=1))
     paper = PaperLedger(strict)
     assert paper.refusal(strict.bulletin()) == (3, "suite-too-weak")
@@ -135,7 +135,7 @@ def test_3_the_suite_is_the_policys(world: World) -> None:
 
 
 def test_3_an_agency_acts_where_its_home_is(world: World, paper: PaperLedger) -> None:
-    """From the version that moves it on, the old ledger takes nothing of it."""
+    """From the version that moves it on, the old ledger takes nothing of it. SPEC 12.2.3."""
     moved = world.with_agency("pk-liaison", home=ORIGINS["CN"])
     paper.admit(moved.publication())
     assert paper.refusal(world.bulletin()) == (3, "not-home")
@@ -143,7 +143,7 @@ def test_3_an_agency_acts_where_its_home_is(world: World, paper: PaperLedger) ->
 
 
 def test_3_no_bulletin_past_the_directorys_grace() -> None:
-    """To the end of the grace and not beyond; the next version opens the ledger again."""
+    """To the end of the grace and not beyond; the next version opens the ledger again. SPEC 12.2.3."""
     world = World.found(expires=NOW + DAY_MS, policy=replace(Policy(), grace_days=2))
     paper, end = PaperLedger(world), NOW + 3 * DAY_MS
     late = world.bulletin(created=end)
@@ -157,13 +157,13 @@ def test_3_no_bulletin_past_the_directorys_grace() -> None:
 
 
 def test_4_the_sender_is_an_agency_of_the_directory_in_force(world: World, paper: PaperLedger) -> None:
-    """Not of one before."""
+    """Not of one before. SPEC 12.2.4."""
     paper.admit(world.without_agency("pk-liaison").publication())
     assert paper.refusal(world.bulletin()) == (4, "agency-unknown")
 
 
 def test_4_a_suspended_agency_sends_nothing(world: World, paper: PaperLedger) -> None:
-    """Until the suspension is lifted."""
+    """Until the suspension is lifted. SPEC 12.2.4."""
     suspension = world.suspension("pk-liaison")
     paper.admit(suspension)
     assert paper.refusal(world.bulletin()) == (4, "agency-suspended")
@@ -172,7 +172,7 @@ def test_4_a_suspended_agency_sends_nothing(world: World, paper: PaperLedger) ->
 
 
 def test_4_a_revoked_seat_sends_nothing(world: World, paper: PaperLedger) -> None:
-    """From the revocation on, though its bundle still runs; the agency's other seat goes on."""
+    """From the revocation on, though its bundle still runs; the agency's other seat goes on. SPEC 12.2.4."""
     paper.admit(world.revocation("pk-liaison/desk"))
     seats = [seat for seat in world.seats(world.header()) if seat.key != kem_key("pk-liaison/desk/1")]
     duty: dict[str, Any] = {
@@ -186,13 +186,16 @@ def test_4_a_revoked_seat_sends_nothing(world: World, paper: PaperLedger) -> Non
 
 @pytest.mark.parametrize("key", ["pk-liaison/attic", "pk-liaison/identity", "pk-site-security/desk", "PK"])
 def test_4_the_key_is_a_seats_of_the_sender(world: World, paper: PaperLedger, key: str) -> None:
-    """No stranger's, no other agency's, not even the identity key."""
+    """No stranger's, no other agency's, not even the identity key. SPEC 12.2.4."""
     submission = world.bulletin(key_id=signing_key(key).public.key_id, signer=key)
     assert paper.refusal(submission) == (4, "key-not-in-force")
 
 
 def test_4_a_seat_is_in_force_while_a_bundle_lists_it(world: World, paper: PaperLedger) -> None:
-    """From its start to before its end; left out of a newer bundle it stays until the older one ends."""
+    """From its start to before its end; left out of a newer bundle it stays until the older one ends.
+
+    SPEC 12.2.4, 12.3.2.
+    """
     following = world.with_bundle("pk-liaison", ["duty"], starts=NOW + 7 * DAY_MS)
     paper.admit(following.key_bundle("pk-liaison"))
     attic = following.with_bundle("pk-liaison", ["attic"], starts=NOW + 8 * DAY_MS)
@@ -211,7 +214,7 @@ def test_4_a_seat_is_in_force_while_a_bundle_lists_it(world: World, paper: Paper
 
 
 def test_4_bundles_end_with_their_identity_key(world: World, paper: PaperLedger) -> None:
-    """Revoked by the nation, or another in the directory: no seat of its bundles is in force."""
+    """Revoked by the nation, or another in the directory: no seat of its bundles is in force. SPEC 12.2.4, 12.3.1."""
     rotated = world.with_agency("pk-liaison", identity=signing_key("pk-liaison/identity-2").public)
     moved = paper.copy()
     moved.admit(rotated.publication())
@@ -221,7 +224,7 @@ def test_4_bundles_end_with_their_identity_key(world: World, paper: PaperLedger)
 
 
 def test_4_a_sender_has_the_role_publish(world: World, paper: PaperLedger) -> None:
-    """By the directory in force."""
+    """By the directory in force. SPEC 12.2.4."""
     paper.admit(world.with_agency("pk-liaison", roles=("subscribe",)).publication())
     assert paper.refusal(world.bulletin()) == (4, "role-missing")
     assert paper.refusal(world.bulletin("pk-auditor", to=["cn-liaison"])) == (4, "role-missing")
@@ -229,7 +232,7 @@ def test_4_a_sender_has_the_role_publish(world: World, paper: PaperLedger) -> No
 
 @pytest.mark.parametrize("signers", [["pk-liaison/duty"], ["pk-liaison/desk", "pk-liaison/duty"]])
 def test_4_the_one_signature_is_of_the_key_named(world: World, paper: PaperLedger, signers: list[str]) -> None:
-    """Neither another seat's, nor one more."""
+    """Neither another seat's, nor one more. SPEC 12.2.4."""
     assert paper.refusal(_resigned(world.bulletin(), *signers)) == (4, "wrong-signer")
 
 
@@ -251,7 +254,10 @@ def test_4_the_one_signature_is_of_the_key_named(world: World, paper: PaperLedge
     ],
 )
 def test_5_the_label(world: World, paper: PaperLedger, changes: dict[str, Any], code: str) -> None:
-    """Of the sender's own policy, dominated by its clearance and by the feed's ceiling; abroad where the feed is."""
+    """Of the sender's own policy, dominated by its clearance and by the feed's ceiling; abroad where the feed is.
+
+    SPEC 12.2.5.
+    """
     assert paper.refusal(world.bulletin(**changes)) == (5, code)
 
 
@@ -265,12 +271,12 @@ def test_5_the_label(world: World, paper: PaperLedger, changes: dict[str, Any], 
     ],
 )
 def test_5_up_to_the_clearance(world: World, paper: PaperLedger, changes: dict[str, Any]) -> None:
-    """A clearance holds its own level and compartments; a domestic feed stays at home."""
+    """A clearance holds its own level and compartments; a domestic feed stays at home. SPEC 12.2.5."""
     assert paper.refusal(world.bulletin(**changes)) is None
 
 
 def test_5_a_sender_is_a_member_of_the_feed(world: World, paper: PaperLedger) -> None:
-    """By the directory in force."""
+    """By the directory in force. SPEC 12.2.5."""
     paper.admit(world.with_feed("convoys", members=("cn-liaison", "pk-site-security")).publication())
     assert paper.refusal(world.bulletin()) == (5, "feed-not-joined")
 
@@ -298,7 +304,7 @@ def _out_of_the_feed(world: World) -> Submission:
 def test_5_every_recipient_may_read_it(
     world: World, paper: PaperLedger, change: Callable[[World], Submission] | None, under: Label, reason: str
 ) -> None:
-    """One that may not keeps it out, by name and with the reason."""
+    """One that may not keeps it out, by name and with the reason. SPEC 12.2.5."""
     if change is not None:
         paper.admit(change(world))
     submission = world.bulletin(to=["cn-embassy", "cn-liaison"], label=under, suite=2)
@@ -315,7 +321,10 @@ def test_5_every_recipient_may_read_it(
 
 @pytest.mark.parametrize("spoil", ["missing", "more", "swapped", "own missing", "another key"])
 def test_6_one_wrap_for_each_seat_in_order(world: World, paper: PaperLedger, spoil: str) -> None:
-    """cn-liaison's two seats, then the sender's own two; not one fewer, not one more, in no other order."""
+    """cn-liaison's two seats, then the sender's own two; not one fewer, not one more, in no other order.
+
+    SPEC 12.2.6.
+    """
     seats = world.seats(world.header())
     assert len(seats) == 4
     spoilt = {
@@ -330,14 +339,17 @@ def test_6_one_wrap_for_each_seat_in_order(world: World, paper: PaperLedger, spo
 
 
 def test_6_a_revoked_seat_gets_no_wrap(world: World, paper: PaperLedger) -> None:
-    """The same bulletin without it stands."""
+    """The same bulletin without it stands. SPEC 12.2.6."""
     paper.admit(world.revocation("cn-liaison/desk"))
     assert paper.refusal(world.bulletin()) == (6, "stale-keys")
     assert paper.refusal(world.bulletin(seats=world.seats(world.header())[1:])) is None
 
 
 def test_6_someone_must_be_able_to_read_it(world: World, paper: PaperLedger) -> None:
-    """An agency all of whose seats are revoked has nothing to seal to; the newest bundle is then one that has."""
+    """An agency all of whose seats are revoked has nothing to seal to; the newest bundle is then one that has.
+
+    SPEC 12.2.6.
+    """
     paper.admit(world.revocation("cn-embassy/desk"))
     submission = world.bulletin(to=["cn-embassy", "cn-liaison"])
     stripped = [
@@ -351,7 +363,7 @@ def test_6_someone_must_be_able_to_read_it(world: World, paper: PaperLedger) -> 
 
 
 def test_6_the_bundles_named_run(world: World, paper: PaperLedger) -> None:
-    """Any that has started and not ended, not only the newest; an unknown one never."""
+    """Any that has started and not ended, not only the newest; an unknown one never. SPEC 12.2.6, 12.3.1."""
     renewed = world.with_bundle("cn-liaison", ["desk", "duty"])
     paper.admit(renewed.key_bundle("cn-liaison"))
     start, end = NOW + 7 * DAY_MS, NOW + BUNDLE_MS
@@ -369,7 +381,7 @@ def test_6_the_bundles_named_run(world: World, paper: PaperLedger) -> None:
 
 
 def test_6_a_bundle_is_its_own_agencys(world: World, paper: PaperLedger) -> None:
-    """Another agency's cannot be named in its place."""
+    """Another agency's cannot be named in its place. SPEC 12.2.6."""
     other = (Recipient("cn-liaison", digest_of(world.bundles["cn-embassy"])),)
     assert paper.refusal(world.bulletin(recipients=other)) == (6, "stale-keys")
 
@@ -379,13 +391,13 @@ def test_6_a_bundle_is_its_own_agencys(world: World, paper: PaperLedger) -> None
 
 @pytest.mark.parametrize("suite", [1, 2])
 def test_8_the_signature_is_over_these_bytes(world: World, paper: PaperLedger, suite: int) -> None:
-    """Not over another bulletin of the same seat."""
+    """Not over another bulletin of the same seat. SPEC 12.2.8."""
     submission, other = world.bulletin(suite=suite), world.bulletin(suite=suite)
     assert paper.refusal(replace(submission, signatures=other.signatures)) == (8, "bad-signature")
 
 
 def test_8_both_halves_of_suite_2_and_only_one_of_suite_1(world: World, paper: PaperLedger) -> None:
-    """None stripped, none added, none of them someone else's."""
+    """None stripped, none added, none of them someone else's. SPEC 12.2.8."""
     strong, weak = world.bulletin(suite=2), world.bulletin(suite=1)
     (signature,) = decode_signatures(strong.signatures)
     (foreign,) = decode_signatures(_resigned(strong, "pk-liaison/duty", suite=2).signatures)
@@ -397,14 +409,14 @@ def test_8_both_halves_of_suite_2_and_only_one_of_suite_1(world: World, paper: P
 
 
 def test_8_a_signature_of_one_kind_is_none_of_another(world: World, paper: PaperLedger) -> None:
-    """Each kind is signed under a domain of its own."""
+    """Each kind is signed under a domain of its own. SPEC 12.2.8."""
     submission = world.bulletin()
     made = signing_key("pk-liaison/desk").sign_statement(Kind.ACKNOWLEDGEMENT, submission.statement, 1)
     assert paper.refusal(replace(submission, signatures=encode_signatures((made,)))) == (8, "bad-signature")
 
 
 def test_8_wraps_and_body_are_signed(world: World, paper: PaperLedger) -> None:
-    """Moving either under this header breaks the signature."""
+    """Moving either under this header breaks the signature. SPEC 12.2.8."""
     submission = world.bulletin()
     bulletin = Bulletin.decode(submission.statement)
     moved = replace(bulletin, body=hashlib.sha256(b"another").digest())

@@ -37,21 +37,21 @@ def _of(world: World, data: bytes, signers: Iterable[str] = CUSTODIANS, **change
 
 
 def test_the_next_version_stands(world: World, paper: PaperLedger) -> None:
-    """And is in force from its entry on."""
+    """And is in force from its entry on. SPEC 12.1.1."""
     following, publication = _named(world, "Embassy")
     paper.admit(publication)
     assert paper.exchange.in_force == following.directory
 
 
 def test_1_the_json_is_canonical_too(world: World, paper: PaperLedger) -> None:
-    """Another form of the same JSON has another hash and is no directory."""
+    """Another form of the same JSON has another hash and is no directory. SPEC 12.2.1."""
     following, _ = _named(world, "Embassy")
     data = following.directory.encode() + b"\n"
     assert paper.refusal(_of(following, data, sha256=hashlib.sha256(data).digest())) == (1, "malformed")
 
 
 def test_2_it_stands_once(world: World, paper: PaperLedger) -> None:
-    """The same statement is told where it stands, by whomever it is signed anew."""
+    """The same statement is told where it stands, by whomever it is signed anew. SPEC 12.2.2."""
     index = paper.admit(_named(world, "Embassy")[1])
     verdict = paper.judge(_named(world, "Embassy", *CUSTODIANS)[1], NOW + DAY_MS)
     assert isinstance(verdict, Refused)
@@ -59,7 +59,7 @@ def test_2_it_stands_once(world: World, paper: PaperLedger) -> None:
 
 
 def test_3_the_json_lies_beside_it(world: World, paper: PaperLedger) -> None:
-    """Of the length, the number, the hash and the parent that are signed."""
+    """Of the length, the number, the hash and the parent that are signed. SPEC 12.2.3."""
     following, publication = _named(world, "Embassy")
     data, longer = publication.body, len(publication.body) + 1
     assert paper.refusal(replace(publication, body=b"")) == (3, "directory-missing")
@@ -71,7 +71,7 @@ def test_3_the_json_lies_beside_it(world: World, paper: PaperLedger) -> None:
 
 
 def test_3_of_this_exchange(world: World, paper: PaperLedger) -> None:
-    """Another first version is another exchange; a later one names ours."""
+    """Another first version is another exchange; a later one names ours. SPEC 12.2.3."""
     other = World.found(expires=NOW + DAY_MS)
     assert PaperLedger().refusal(other.publication()) == (3, "wrong-exchange")
     assert PaperLedger().refusal(world.publication()) is None
@@ -80,26 +80,29 @@ def test_3_of_this_exchange(world: World, paper: PaperLedger) -> None:
 
 
 def test_3_not_of_the_future(world: World, paper: PaperLedger) -> None:
-    """Whole seconds: at the skew it stands."""
+    """Whole seconds: at the skew it stands. SPEC 12.2.3."""
     assert paper.refusal(world.with_directory(issued=NOW + SKEW_MS).publication()) is None
     assert paper.refusal(world.with_directory(issued=NOW + SKEW_MS + 1000).publication()) == (3, "created-in-future")
 
 
 def test_3_one_that_has_expired_may_stand(world: World, paper: PaperLedger) -> None:
-    """A ledger begins with all of them in order; only the newest one's end counts, and only for bulletins."""
+    """A ledger begins with all of them in order; only the newest one's end counts, and only for bulletins.
+
+    SPEC 12.2.3.
+    """
     assert paper.refusal(world.with_directory(expires=NOW - 1000).publication(), NOW + 500 * DAY_MS) is None
     assert PaperLedger().refusal(world.publication(), NOW + 900 * DAY_MS) is None
 
 
 def test_4_each_nation_has_its_own_threshold(world: World, paper: PaperLedger) -> None:
-    """Both of PK and both of CN: one nation alone, or three of four, is nothing."""
+    """Both of PK and both of CN: one nation alone, or three of four, is nothing. SPEC 12.2.4."""
     for signers in (PK, CN, CUSTODIANS[:3], CUSTODIANS[1:], CUSTODIANS[:1]):
         assert paper.refusal(_named(world, "Embassy", *signers)[1]) == (4, "threshold-missing")
     assert paper.refusal(_named(world, "Embassy", *CUSTODIANS)[1]) is None
 
 
 def test_4_three_of_one_nation_are_not_one_of_the_other() -> None:
-    """There is no flat count of signatures."""
+    """There is no flat count of signatures. SPEC 12.2.4."""
     pk3 = ("pk-custodian-1", "pk-custodian-2", "pk-custodian-3")
     plain = World.found()
     nations = (replace(plain.directory.nations[0], authorities=_authorities(*pk3)), plain.directory.nations[1])
@@ -110,13 +113,13 @@ def test_4_three_of_one_nation_are_not_one_of_the_other() -> None:
 
 
 def test_4_version_1_needs_its_own_thresholds(world: World) -> None:
-    """And no others."""
+    """And no others. SPEC 12.2.4."""
     assert PaperLedger().refusal(world.publication(*PK)) == (4, "threshold-missing")
     assert PaperLedger().refusal(world.publication(*CUSTODIANS)) is None
 
 
 def test_4_old_keys_and_new_ones_sign_a_rotation(world: World, paper: PaperLedger) -> None:
-    """Threshold under the version before and under this one."""
+    """Threshold under the version before and under this one. SPEC 12.2.4."""
     new = ("pk-custodian-1", "pk-custodian-3")
     rotated = world.with_nation("PK", authorities=_authorities(*new))
     assert paper.refusal(rotated.publication(*PK, *CN)) == (4, "threshold-missing")
@@ -128,19 +131,19 @@ def test_4_old_keys_and_new_ones_sign_a_rotation(world: World, paper: PaperLedge
 
 
 def test_4_the_same_key_twice_is_one(world: World, paper: PaperLedger) -> None:
-    """Two signatures of one key are no form of signatures at all."""
+    """Two signatures of one key are no form of signatures at all. SPEC 12.2.4."""
     publication = _named(world, "Embassy", "pk-custodian-1", "pk-custodian-1", *CN)[1]
     assert paper.refusal(publication) == (1, "malformed")
 
 
 @pytest.mark.parametrize("stranger", ["pk-custodian-3", "pk-liaison/identity", "PK"])
 def test_4_nobody_else_signs(world: World, paper: PaperLedger, stranger: str) -> None:
-    """A signature of a key that has no say in it keeps it out."""
+    """A signature of a key that has no say in it keeps it out. SPEC 12.2.4."""
     assert paper.refusal(_named(world, "Embassy", *CUSTODIANS, stranger)[1]) == (4, "wrong-signer")
 
 
 def test_4_keys_that_enter_are_sound(world: World, paper: PaperLedger) -> None:
-    """A point of small order would verify whatever anyone signs."""
+    """A point of small order would verify whatever anyone signs. SPEC 12.2.4."""
     weak = replace(signing_key("cn-embassy/identity").public, ed25519=ZERO_POINT)
     assert paper.refusal(world.with_agency("cn-embassy", identity=weak).publication()) == (4, "bad-key")
     pk, cn = world.directory.nodes
@@ -149,7 +152,7 @@ def test_4_keys_that_enter_are_sound(world: World, paper: PaperLedger) -> None:
 
 
 def test_7_a_ledger_begins_with_version_1(world: World, paper: PaperLedger) -> None:
-    """And has it once."""
+    """And has it once. SPEC 12.2.7."""
     following, publication = _named(world, "Embassy")
     assert PaperLedger().refusal(publication) == (7, "directory-chain")
     twin = replace(following.directory, version=1, exchange=None, previous=bytes(32))
@@ -159,7 +162,7 @@ def test_7_a_ledger_begins_with_version_1(world: World, paper: PaperLedger) -> N
 
 
 def test_7_each_version_follows_one_that_stands(world: World, paper: PaperLedger) -> None:
-    """By number and by hash; none is left out."""
+    """By number and by hash; none is left out. SPEC 12.2.7."""
     second, _ = _named(world, "Embassy")
     _, publication = _named(second, "Mission")
     assert paper.refusal(publication) == (7, "directory-chain")
@@ -170,7 +173,7 @@ def test_7_each_version_follows_one_that_stands(world: World, paper: PaperLedger
 
 
 def test_8_every_signature_holds(world: World, paper: PaperLedger) -> None:
-    """All four, in suite 2."""
+    """All four, in suite 2. SPEC 12.2.8."""
     publication, other = (_named(world, name)[1] for name in ("Embassy", "Mission"))
     assert paper.refusal(replace(publication, signatures=other.signatures)) == (8, "bad-signature")
     version = DirectoryVersion.decode(publication.statement)
@@ -181,7 +184,7 @@ def test_8_every_signature_holds(world: World, paper: PaperLedger) -> None:
 
 
 def test_of_two_versions_the_later_has_no_effect(world: World, paper: PaperLedger) -> None:
-    """It stands as evidence, and the next may follow either."""
+    """It stands as evidence, and the next may follow either. SPEC 12.1.4."""
     (one, first), (two, second) = _named(world, "Embassy"), _named(world, "Mission")
     paper.admit(first)
     paper.admit(second)
@@ -196,7 +199,7 @@ def test_of_two_versions_the_later_has_no_effect(world: World, paper: PaperLedge
 
 
 def test_two_ledgers_with_a_fork_meet_again(world: World, paper: PaperLedger) -> None:
-    """Whichever came first in each, the version after puts both in one state."""
+    """Whichever came first in each, the version after puts both in one state. SPEC 12.1.4."""
     (one, first), (_, second) = _named(world, "Embassy"), _named(world, "Mission")
     other = paper.copy()
     for ledger, order in ((paper, (first, second)), (other, (second, first))):
@@ -210,7 +213,10 @@ def test_two_ledgers_with_a_fork_meet_again(world: World, paper: PaperLedger) ->
 
 
 def test_4_keys_rotated_out_do_not_come_back_by_a_fork(world: World, paper: PaperLedger) -> None:
-    """They may still sign a sibling of the version that ended them; what follows that needs the keys in force."""
+    """They may still sign a sibling of the version that ended them; what follows that needs the keys in force.
+
+    SPEC 12.2.4.
+    """
     new = tuple(f"{nation}-custodian-{number}" for nation in ("pk", "cn") for number in (3, 4))
     nations = tuple(
         replace(nation, authorities=_authorities(*(name for name in new if name[:2].upper() == nation.id)))

@@ -52,7 +52,7 @@ def test_a_bundle_stands(world: World, paper: PaperLedger) -> None:
 
 
 def test_1_2_a_bundle_is_canonical_and_stands_once(world: World, paper: PaperLedger) -> None:
-    """Known by its hash."""
+    """Known by its hash. SPEC 12.2.1, 12.2.2."""
     submission = _next(world)
     assert paper.refusal(replace(submission, statement=submission.statement[:-1])) == (1, "malformed")
     index = paper.admit(submission)
@@ -71,18 +71,21 @@ def test_1_2_a_bundle_is_canonical_and_stands_once(world: World, paper: PaperLed
     ],
 )
 def test_3_a_bundle_runs_31_days_at_most(world: World, paper: PaperLedger, changes: dict[str, Any], code: str) -> None:
-    """And not backwards."""
+    """And not backwards. SPEC 12.2.3."""
     assert paper.refusal(_next(world, **changes)) == (3, code)
 
 
 @pytest.mark.parametrize("ends", [NOW + 1, NOW + BUNDLE_MS])
 def test_3_a_bundle_of_a_millisecond_or_of_31_days(world: World, paper: PaperLedger, ends: int) -> None:
-    """Both are bundles."""
+    """Both are bundles. SPEC 12.2.3."""
     assert paper.refusal(_next(world, starts=NOW, ends=ends)) is None
 
 
 def test_3_an_ended_bundle_is_a_link_of_its_chain(world: World, paper: PaperLedger) -> None:
-    """After a long cut the other ledger takes the chain in its order; what has ended counts for nothing."""
+    """After a long cut the other ledger takes the chain in its order; what has ended counts for nothing.
+
+    SPEC 12.2.3.
+    """
     second = world.with_bundle(ME, starts=NOW + WEEK_MS)
     third = second.with_bundle(ME, ["attic"], starts=NOW + 60 * DAY_MS)
     late = NOW + 61 * DAY_MS
@@ -96,7 +99,7 @@ def test_3_an_ended_bundle_is_a_link_of_its_chain(world: World, paper: PaperLedg
 
 
 def test_4_a_bundle_is_signed_by_the_identity_key_in_force(world: World, paper: PaperLedger) -> None:
-    """Of its own agency, which is in the directory; the key is unrevoked and alone."""
+    """Of its own agency, which is in the directory; the key is unrevoked and alone. SPEC 12.2.4."""
     following = world.with_bundle(ME).bundles[ME]
     other = signing_key("cn-embassy/identity").public.key_id
     assert paper.refusal(signed(following, "cn-embassy/identity")) == (4, "wrong-signer")
@@ -114,7 +117,7 @@ def test_4_a_bundle_is_signed_by_the_identity_key_in_force(world: World, paper: 
 
 
 def test_4_seats_and_keys_are_distinct(world: World, paper: PaperLedger) -> None:
-    """No name twice, no signing key twice, no KEM key twice."""
+    """No name twice, no signing key twice, no KEM key twice. SPEC 12.2.4."""
     desk = _seat("desk", f"{ME}/desk", "a")
     for other in (
         _seat("desk", f"{ME}/duty", "b"),
@@ -131,7 +134,7 @@ def _with_seats(world: World, *seats: Seat) -> Submission:
 
 
 def test_4_keys_of_seats_are_sound(world: World, paper: PaperLedger) -> None:
-    """No small-order point to sign with, no zero key to seal to."""
+    """No small-order point to sign with, no zero key to seal to. SPEC 12.2.4."""
     good = _seat("desk", f"{ME}/desk", "a")
     zero = bytes(32)
     for seat in (
@@ -146,14 +149,17 @@ def test_4_keys_of_seats_are_sound(world: World, paper: PaperLedger) -> None:
     "key", ["cn-liaison/desk", "cn-liaison/identity", f"{ME}/identity", "pk-custodian-1", "CN", "cn-liaison/next"]
 )
 def test_4_a_seats_key_is_nobody_elses(world: World, paper: PaperLedger, key: str) -> None:
-    """A key says whose act something is: one that is another's, even of a bundle to come, cannot be listed."""
+    """A key says whose act something is: one that is another's, even of a bundle to come, cannot be listed.
+
+    SPEC 12.2.4.
+    """
     ahead = world.with_bundle("cn-liaison", ["next"], starts=NOW + WEEK_MS)
     paper.admit(ahead.key_bundle("cn-liaison"))
     assert paper.refusal(_with_seats(world, _seat("desk", key, "a"))) == (4, "bad-key")
 
 
 def test_4_a_key_that_was_anothers_may_be_taken_over(world: World, paper: PaperLedger) -> None:
-    """When the other's bundle has ended, or the other has left the directory."""
+    """When the other's bundle has ended, or the other has left the directory. SPEC 12.2.4."""
     taken = _with_seats(world, _seat("desk", "cn-embassy/desk", "a"))
     assert paper.refusal(taken, NOW + BUNDLE_MS - 1) == (4, "bad-key")
     assert paper.refusal(taken, NOW + BUNDLE_MS) is None
@@ -162,7 +168,7 @@ def test_4_a_key_that_was_anothers_may_be_taken_over(world: World, paper: PaperL
 
 
 def test_7_bundles_are_a_chain(world: World, paper: PaperLedger) -> None:
-    """By number and hash; none starts before the one it follows."""
+    """By number and hash; none starts before the one it follows. SPEC 12.2.7."""
     for changes in (
         {"sequence": 3},
         {"sequence": 1},
@@ -175,7 +181,10 @@ def test_7_bundles_are_a_chain(world: World, paper: PaperLedger) -> None:
 
 
 def test_7_a_new_identity_key_starts_a_new_chain(world: World, paper: PaperLedger) -> None:
-    """From 1; when the old key comes back its chain goes on where it was, however long that took."""
+    """From 1; when the old key comes back its chain goes on where it was, however long that took.
+
+    SPEC 12.2.7, 12.3.1.
+    """
     new = signing_key(f"{ME}/identity-2").public
     rotated = world.with_agency(ME, identity=new)
     paper.admit(rotated.publication())
@@ -191,7 +200,7 @@ def test_7_a_new_identity_key_starts_a_new_chain(world: World, paper: PaperLedge
 
 
 def test_7_twelve_bundles_may_wait(world: World, paper: PaperLedger) -> None:
-    """The thirteenth waits until one of them has started."""
+    """The thirteenth waits until one of them has started. SPEC 12.2.7."""
     ahead = world
     for _ in range(12):
         ahead = ahead.with_bundle(ME)
@@ -203,7 +212,7 @@ def test_7_twelve_bundles_may_wait(world: World, paper: PaperLedger) -> None:
 
 
 def test_7_past_the_directorys_end_no_bundle_adds_a_seat() -> None:
-    """It may renew what is there, and leave out; a new chain would add."""
+    """It may renew what is there, and leave out; a new chain would add. SPEC 12.2.7."""
     world = World.found(expires=NOW + DAY_MS)
     paper, late = PaperLedger(world), NOW + DAY_MS + 1
     added = world.with_bundle(ME, ["desk", "attic"], starts=NOW + DAY_MS).key_bundle(ME)
@@ -217,7 +226,10 @@ def test_7_past_the_directorys_end_no_bundle_adds_a_seat() -> None:
 
 
 def test_7_past_the_directorys_end_everything_else_goes_on() -> None:
-    """Long after the grace: revocations, suspensions, acknowledgements, and the next version first of all."""
+    """Long after the grace: revocations, suspensions, acknowledgements, and the next version first of all.
+
+    SPEC 12.2.7.
+    """
     world = World.found(expires=NOW + DAY_MS, policy=replace(Policy(), grace_days=0))
     paper, late = PaperLedger(world), NOW + 2 * DAY_MS
     assert paper.refusal(world.bulletin(), late) == (3, "expired")
@@ -232,7 +244,7 @@ def test_7_past_the_directorys_end_everything_else_goes_on() -> None:
 
 
 def test_8_a_bundle_is_signed_with_both_halves(world: World, paper: PaperLedger) -> None:
-    """Over its own bytes."""
+    """Over its own bytes. SPEC 12.2.8."""
     following = world.with_bundle(ME).bundles[ME]
     assert paper.refusal(signed(following, f"{ME}/identity", suite=1)) == (8, "bad-signature")
     other = signed(replace(following, ends=following.ends - 1), f"{ME}/identity")
@@ -256,7 +268,10 @@ def test_a_seat_is_ended_by_its_agency_or_its_nation(world: World, paper: PaperL
 
 
 def test_a_revocation_is_for_good_and_of_one_agency(world: World, paper: PaperLedger) -> None:
-    """A bundle that lists the key again gives it nothing; the same key id of another agency is another key."""
+    """A bundle that lists the key again gives it nothing; the same key id of another agency is another key.
+
+    SPEC 12.1.2.
+    """
     key_id = signing_key("cn-embassy/desk").public.key_id
     paper.admit(world.revocation(f"{ME}/desk", key_ids=(key_id,)))
     assert not paper.exchange.is_revoked("cn-embassy", key_id)
@@ -266,7 +281,7 @@ def test_a_revocation_is_for_good_and_of_one_agency(world: World, paper: PaperLe
 
 
 def test_1_2_3_a_revocations_form_and_times(world: World, paper: PaperLedger) -> None:
-    """Canonical, once, of this exchange, not of the future, at any age."""
+    """Canonical, once, of this exchange, not of the future, at any age. SPEC 12.2.1, 12.2.2, 12.2.3."""
     submission = world.revocation(f"{ME}/desk")
     assert paper.refusal(replace(submission, statement=b"")) == (1, "malformed")
     assert paper.refusal(world.revocation(f"{ME}/desk", exchange=bytes(32))) == (3, "wrong-exchange")
@@ -292,12 +307,12 @@ def test_1_2_3_a_revocations_form_and_times(world: World, paper: PaperLedger) ->
     ],
 )
 def test_4_nobody_else_revokes(world: World, paper: PaperLedger, by: tuple[str, ...], code: str) -> None:
-    """Not another agency, not a seat, not the other nation, not half a threshold, not a mixture."""
+    """Not another agency, not a seat, not the other nation, not half a threshold, not a mixture. SPEC 12.2.4."""
     assert paper.refusal(world.revocation(f"{ME}/desk", by=by)) == (4, code)
 
 
 def test_4_an_identity_key_is_ended_by_its_nation(world: World, paper: PaperLedger) -> None:
-    """Not by itself, not beside a seat; once ended it ends nothing any more."""
+    """Not by itself, not beside a seat; once ended it ends nothing any more. SPEC 12.2.4."""
     assert paper.refusal(world.revocation(f"{ME}/identity")) == (4, "wrong-signer")
     assert paper.refusal(world.revocation(f"{ME}/desk", f"{ME}/identity")) == (4, "wrong-signer")
     paper.admit(world.revocation(f"{ME}/identity", by=PK))
@@ -307,14 +322,14 @@ def test_4_an_identity_key_is_ended_by_its_nation(world: World, paper: PaperLedg
 
 
 def test_4_only_an_agency_of_the_directory_in_force(world: World, paper: PaperLedger) -> None:
-    """One that has left has no keys in force to end."""
+    """One that has left has no keys in force to end. SPEC 12.2.4."""
     paper.admit(world.without_agency(ME).publication())
     assert paper.refusal(world.revocation(f"{ME}/desk")) == (4, "agency-unknown")
     assert paper.refusal(world.suspension(ME)) == (4, "agency-unknown")
 
 
 def test_8_a_revocation_is_signed_with_both_halves(world: World, paper: PaperLedger) -> None:
-    """Whoever signs it."""
+    """Whoever signs it. SPEC 12.2.8."""
     for by in ((f"{ME}/identity",), PK):
         submission, other = (world.revocation(f"{ME}/desk", by=by, reason=reason) for reason in ("lost", "stolen"))
         assert paper.refusal(replace(submission, signatures=other.signatures)) == (8, "bad-signature")
@@ -324,7 +339,7 @@ def test_8_a_revocation_is_signed_with_both_halves(world: World, paper: PaperLed
 
 
 def test_a_suspension_and_its_lifting(world: World, paper: PaperLedger) -> None:
-    """One stops the agency, the other lets it go on; each suspension needs a lifting of its own."""
+    """One stops the agency, the other lets it go on; each suspension needs a lifting of its own. SPEC 12.1.3."""
     first, second = world.suspension(ME), world.suspension(ME, reason="a second inquiry")
     paper.admit(first)
     paper.admit(second)
@@ -336,7 +351,7 @@ def test_a_suspension_and_its_lifting(world: World, paper: PaperLedger) -> None:
 
 
 def test_together_they_are_without_effect_in_either_order(world: World, paper: PaperLedger) -> None:
-    """The lifting may come first, from the other ledger."""
+    """The lifting may come first, from the other ledger. SPEC 12.1.3."""
     suspension = world.suspension(ME)
     paper.admit(world.suspension(ME, lifts=digest_of(suspension)))
     paper.admit(suspension)
@@ -347,7 +362,10 @@ def test_together_they_are_without_effect_in_either_order(world: World, paper: P
 
 @pytest.mark.parametrize("lifting", ["cn-embassy", "pk-site-security"])
 def test_a_lifting_is_of_its_own_agency(world: World, paper: PaperLedger, lifting: str) -> None:
-    """The other nation cannot let an agency go on by naming the hash in a lifting of its own, before or after."""
+    """The other nation cannot let an agency go on by naming the hash in a lifting of its own, before or after.
+
+    SPEC 12.1.3.
+    """
     suspension = world.suspension(ME)
     foreign = world.suspension(lifting, lifts=digest_of(suspension))
     other = paper.copy()
@@ -358,7 +376,7 @@ def test_a_lifting_is_of_its_own_agency(world: World, paper: PaperLedger, liftin
 
 
 def test_a_directory_without_the_agency_lifts_its_suspension(world: World, paper: PaperLedger) -> None:
-    """It may come back later; a version that keeps it, or has no effect, lifts nothing."""
+    """It may come back later; a version that keeps it, or has no effect, lifts nothing. SPEC 12.1.3."""
     paper.admit(world.suspension(ME))
     kept = world.with_agency("cn-embassy", name="Embassy")
     paper.admit(kept.publication())
@@ -371,7 +389,7 @@ def test_a_directory_without_the_agency_lifts_its_suspension(world: World, paper
 
 
 def test_1_2_3_a_suspensions_form_and_times(world: World, paper: PaperLedger) -> None:
-    """Canonical, once, of this exchange, not of the future."""
+    """Canonical, once, of this exchange, not of the future. SPEC 12.2.1, 12.2.2, 12.2.3."""
     submission = world.suspension(ME)
     assert paper.refusal(replace(submission, statement=b"")) == (1, "malformed")
     assert paper.refusal(world.suspension(ME, exchange=bytes(32))) == (3, "wrong-exchange")
@@ -392,13 +410,13 @@ def test_1_2_3_a_suspensions_form_and_times(world: World, paper: PaperLedger) ->
     ],
 )
 def test_4_only_its_nation_suspends(world: World, paper: PaperLedger, by: tuple[str, ...], code: str) -> None:
-    """And lifts: by its whole threshold, and with nobody else."""
+    """And lifts: by its whole threshold, and with nobody else. SPEC 12.2.4."""
     assert paper.refusal(world.suspension(ME, by=by)) == (4, code)
     assert paper.refusal(world.suspension(ME, by=by, lifts=bytes(32))) == (4, code)
 
 
 def test_8_a_suspension_is_signed_with_both_halves(world: World, paper: PaperLedger) -> None:
-    """Over its own bytes."""
+    """Over its own bytes. SPEC 12.2.8."""
     submission, other = world.suspension(ME), world.suspension(ME, reason="another")
     assert paper.refusal(replace(submission, signatures=other.signatures)) == (8, "bad-signature")
 

@@ -38,7 +38,7 @@ def _open(*lines: SignatureLine) -> OpenedCheckpoint:
 
 
 def test_a_log_signs_with_ed25519_and_with_mldsa44() -> None:
-    """Types 01 and 06, under its origin."""
+    """Types 01 and 06, under its origin. SPEC 9.3.7."""
     assert [(key.name, key.type) for key in LOG.vkeys()] == [(ORIGIN, ED25519), (ORIGIN, COSIGNATURE_MLDSA44)]
     assert [(line.key_id, len(line.signature)) for line in LOG_LINES] == [
         (LOG.vkeys()[0].key_id, 64),
@@ -47,7 +47,7 @@ def test_a_log_signs_with_ed25519_and_with_mldsa44() -> None:
 
 
 def test_a_cosigner_signs_with_ed25519_and_with_mldsa44() -> None:
-    """Types 04 and 06, each with the time."""
+    """Types 04 and 06, each with the time. SPEC 9.3.8."""
     assert [key.type for key in COSIGNER.vkeys()] == [COSIGNATURE_ED25519, COSIGNATURE_MLDSA44]
     assert [len(line.signature) for line in COSIGNER_LINES] == [8 + 64, 8 + 2420]
     assert all(line.signature[:8] == (TIME + 1).to_bytes(8, "big") for line in COSIGNER_LINES)
@@ -66,13 +66,13 @@ def test_an_opened_checkpoint_says_who_signed_it_and_when() -> None:
 
 
 def test_the_order_of_lines_means_nothing() -> None:
-    """Other logs shuffle theirs to keep readers honest."""
+    """Other logs shuffle theirs to keep readers honest. SPEC 9.3.7."""
     opened = _open(*reversed([*LOG_LINES, *COSIGNER_LINES]))
     assert opened.cosigners == frozenset(COSIGNER.vkeys())
 
 
 def test_1_the_note_and_its_checkpoint_are_read_strictly() -> None:
-    """An extension line is refused, though the signature over it may hold."""
+    """An extension line is refused, though the signature over it may hold. SPEC 9.3.6."""
     with pytest.raises(Malformed):
         open_checkpoint("not a note", LOG.vkeys())
     with pytest.raises(Malformed):
@@ -80,7 +80,7 @@ def test_1_the_note_and_its_checkpoint_are_read_strictly() -> None:
 
 
 def test_2_without_a_log_key_of_the_origin_nothing_is_accepted() -> None:
-    """No key at all, another log's, or another's among them."""
+    """No key at all, another log's, or another's among them. SPEC 9.3.7."""
     other = LogSigner("cn.example/ledger", _seed(1), _seed(2))
     for keys in ([], other.vkeys(), [*LOG.vkeys(), *other.vkeys()]):
         with pytest.raises(ProofFailed, match="origin"):
@@ -103,7 +103,7 @@ def test_3_two_keys_that_lines_cannot_tell_apart_are_refused(monkeypatch: pytest
 
 @pytest.mark.parametrize("which", range(4))
 def test_4_one_bad_line_of_a_known_key_refuses_the_whole_note(which: int) -> None:
-    """Altered in its signature, or in its time."""
+    """Altered in its signature, or in its time. SPEC 9.3.7."""
     for at in (-1, 0):
         lines = [*LOG_LINES, *COSIGNER_LINES]
         lines[which] = _altered(lines[which], at)
@@ -132,7 +132,7 @@ def test_4_a_signature_of_another_length_is_refused(which: int) -> None:
 
 
 def test_4_lines_of_unknown_keys_are_ignored() -> None:
-    """Noise, a cosigner that was not asked for, and a known key's id under another name."""
+    """Noise, a cosigner that was not asked for, and a known key's id under another name. SPEC 9.3.7."""
     noise = SignatureLine("grease.example", b"\1\2\3\4", b"noise")
     borrowed = SignatureLine("other.example", LOG_LINES[0].key_id, b"noise")
     opened = open_checkpoint(_note(noise, *LOG_LINES, borrowed, *COSIGNER_LINES), LOG.vkeys())
@@ -141,7 +141,7 @@ def test_4_lines_of_unknown_keys_are_ignored() -> None:
 
 @pytest.mark.parametrize("which", range(2))
 def test_5_every_log_key_must_have_signed(which: int) -> None:
-    """One half is not enough, whoever has cosigned."""
+    """One half is not enough, whoever has cosigned. SPEC 9.3.7."""
     with pytest.raises(ProofFailed, match="no line of the log's key"):
         _open(LOG_LINES[which], *COSIGNER_LINES)
     with pytest.raises(ProofFailed, match="no line of the log's key"):
@@ -166,7 +166,7 @@ def test_an_mldsa44_line_holds_for_its_signer_s_name_only() -> None:
 
 
 def test_a_cosignature_without_a_time_claims_nothing() -> None:
-    """It verifies, and is not counted."""
+    """It verifies, and is not counted. SPEC 9.3.8."""
     opened = _open(*LOG_LINES, *COSIGNER.lines(CHECKPOINT, 0))
     assert opened.cosigned == ()
     assert opened.cosigners == frozenset()

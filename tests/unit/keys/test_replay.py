@@ -58,7 +58,7 @@ FOUNDED = Link(Kind.DIRECTORY, 0)
 
 
 def test_what_a_ledger_holds_is_accepted_at_every_index(world: World, paper: PaperLedger, reader: Reader) -> None:
-    """And gives the same exchange; signatures of governance are verified, the others are owed."""
+    """And gives the same exchange; signatures of governance are verified, the others are owed. SPEC 12.4.4, 12.4.3."""
     suspension = world.suspension("cn-embassy")
     at = len(paper.entries)
     for submission in (
@@ -83,7 +83,7 @@ def test_what_a_ledger_holds_is_accepted_at_every_index(world: World, paper: Pap
 
 
 def test_an_entry_has_a_form(reader: Reader) -> None:
-    """Of what cannot be read nothing is known; the next entry is judged as if it were not there."""
+    """Of what cannot be read nothing is known; the next entry is judged as if it were not there. SPEC 12.4.3."""
     before = reader.replay.exchange
     step = reader.replay.step(7, b"\x90", reader.accepted)
     assert step.entry is None
@@ -92,7 +92,10 @@ def test_an_entry_has_a_form(reader: Reader) -> None:
 
 
 def test_time_does_not_run_back(world: World, paper: PaperLedger, reader: Reader) -> None:
-    """Equal is fine; an entry of an earlier time has no effect, and the ones after it are judged by the latest."""
+    """Equal is fine; an entry of an earlier time has no effect, and the ones after it are judged by the latest.
+
+    SPEC 12.4.1.
+    """
     at = len(paper.entries)
     suspension = world.suspension("cn-embassy")
     assert reader.checks(reader.step(at, _entry(suspension, FOUNDED, NOW - 1))) == [("time-order", None)]
@@ -105,7 +108,7 @@ def test_time_does_not_run_back(world: World, paper: PaperLedger, reader: Reader
 
 
 def test_a_backdated_entry_does_not_bring_a_bundle_back(world: World, paper: PaperLedger, reader: Reader) -> None:
-    """Its own time would find the seat in force: that it is out of order keeps it out."""
+    """Its own time would find the seat in force: that it is out of order keeps it out. SPEC 12.4.1."""
     later = world.with_bundle(ME, ["attic"], starts=NOW + 40 * 86_400_000)
     at = len(paper.entries)
     bundle_entry = _entry(later.key_bundle(ME), FOUNDED, NOW + 40 * 86_400_000)
@@ -117,7 +120,7 @@ def test_a_backdated_entry_does_not_bring_a_bundle_back(world: World, paper: Pap
 def test_an_entry_links_to_the_last_governance(
     world: World, paper: PaperLedger, reader: Reader, wrong: Link | None
 ) -> None:
-    """By kind and index. One that does not has no effect, but is linked to like any other."""
+    """By kind and index. One that does not has no effect, but is linked to like any other. SPEC 12.4.2."""
     at = len(paper.entries)
     suspension = world.suspension("cn-embassy")
     assert reader.checks(reader.step(at, _entry(suspension, wrong))) == [("governance-link", None)]
@@ -128,14 +131,14 @@ def test_an_entry_links_to_the_last_governance(
 
 
 def test_the_first_entry_links_to_nothing(world: World, paper: PaperLedger) -> None:
-    """There is nothing before it."""
+    """There is nothing before it. SPEC 12.4.2."""
     reader = Reader(paper)
     assert reader.checks(reader.step(0, replace(paper.entries[0], link=FOUNDED))) == [("governance-link", None)]
     assert reader.replay.exchange.directory is None
 
 
 def test_what_the_judge_refuses_has_no_effect(world: World, paper: PaperLedger, reader: Reader) -> None:
-    """Its step and code are told; links count it, "seen before" does not."""
+    """Its step and code are told; links count it, "seen before" does not. SPEC 12.2.12."""
     at, alone = len(paper.entries), world.suspension("cn-embassy", by=("cn-custodian-1",))
     assert reader.checks(reader.step(at, _entry(alone, FOUNDED))) == [("threshold-missing", 4)]
     link = Link(Kind.SUSPENSION, at)
@@ -147,7 +150,7 @@ def test_what_the_judge_refuses_has_no_effect(world: World, paper: PaperLedger, 
 
 
 def test_governance_is_verified_before_it_has_any_effect(world: World, paper: PaperLedger, reader: Reader) -> None:
-    """Every signature of it; that of a bulletin is owed by the caller."""
+    """Every signature of it; that of a bulletin is owed by the caller. SPEC 12.4.3."""
     forged = [signing_key(name).sign(b"something else", 2) for name in ("cn-custodian-1", "cn-custodian-2")]
     suspension = replace(world.suspension("cn-embassy"), signatures=encode_signatures(tuple(forged)))
     at = len(paper.entries)
@@ -168,7 +171,7 @@ def test_every_fault_is_told(world: World, paper: PaperLedger, reader: Reader) -
 
 
 def test_a_reader_with_gaps_walks_the_links(world: World, paper: PaperLedger, reader: Reader) -> None:
-    """What was not for it it does not miss; governance it does."""
+    """What was not for it it does not miss; governance it does. SPEC 12.4.2."""
     at = len(paper.entries)
     paper.admit(world.bulletin())
     paper.admit(world.suspension("cn-embassy"))
@@ -179,7 +182,7 @@ def test_a_reader_with_gaps_walks_the_links(world: World, paper: PaperLedger, re
 
 
 def test_a_withheld_revocation_stops_everything_after_it(world: World, paper: PaperLedger, reader: Reader) -> None:
-    """Later governance does not cover it up: until it comes, no entry after it can be walked."""
+    """Later governance does not cover it up: until it comes, no entry after it can be walked. SPEC 12.4.2."""
     at = len(paper.entries)
     paper.admit(world.revocation(f"{ME}/duty"))
     paper.admit(world.suspension("cn-embassy"))

@@ -15,7 +15,7 @@ ROOT_64 = base64.b64encode(ROOT).decode()
 
 
 def test_the_specification_s_checkpoint_is_read_and_written() -> None:
-    """C2SP tlog-checkpoint."""
+    """C2SP tlog-checkpoint. SPEC 9.3.6."""
     parsed = Checkpoint.parse(SPEC_TEXT)
     assert parsed == Checkpoint("example.com/behind-the-sofa", 20_852_163, ROOT)
     assert parsed.text() == SPEC_TEXT
@@ -56,7 +56,7 @@ def test_the_empty_tree_has_a_checkpoint() -> None:
     ],
 )
 def test_another_form_of_a_checkpoint_is_refused(text: str) -> None:
-    """No extension line, no leading zero, no other digits, no root of another length."""
+    """No extension line, no leading zero, no other digits, no root of another length. SPEC 9.3.6."""
     with pytest.raises(Malformed):
         Checkpoint.parse(text)
 
@@ -77,7 +77,7 @@ def test_the_largest_size_is_what_readers_in_signed_64_bits_can_hold() -> None:
 
 
 def test_an_ed25519_cosigner_signs_a_time_and_the_whole_text() -> None:
-    """C2SP tlog-cosignature, type 04."""
+    """C2SP tlog-cosignature, type 04. SPEC 9.3.8."""
     assert checkpoint.ed25519_cosigned_message(SPEC_TEXT, 1_679_315_147) == (
         b"cosignature/v1\ntime 1679315147\nexample.com/behind-the-sofa\n20852163\n"
         b"CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
@@ -85,7 +85,7 @@ def test_an_ed25519_cosigner_signs_a_time_and_the_whole_text() -> None:
 
 
 def test_an_mldsa44_cosigner_signs_its_name_a_time_and_the_subtree_from_0() -> None:
-    """C2SP tlog-cosignature, type 06, byte by byte."""
+    """C2SP tlog-cosignature, type 06, byte by byte. SPEC 9.3.8."""
     message = checkpoint.mldsa44_cosigned_message("w.example", 0x0102, Checkpoint("o.example/x", 0x0304, ROOT))
     assert message == (
         b"subtree/v1\n\0\x09w.example\0\0\0\0\0\0\x01\x02\x0bo.example/x\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\x04" + ROOT

@@ -39,7 +39,7 @@ ROLLING = [merkle.leaf_hash(bytes([number])) for number in range(ROLLING_MAX)]
 
 
 def test_hashes_of_leaves_and_nodes_are_those_of_other_implementations() -> None:
-    """The unit vectors of transparency-dev/merkle, and the empty tree's root of the RFC."""
+    """The unit vectors of transparency-dev/merkle, and the empty tree's root of the RFC. SPEC 9.3.1."""
     assert merkle.leaf_hash(b"L123456").hex() == "395aa064aa4c29f7010acfe3f25db9485bbd4b91897b6ad7ad547639252b4d56"
     assert merkle.node_hash(b"N123", b"N456").hex() == (
         "aa217fe888e47007fa15edab33c2b492a722cb106c64667fc2b044444de66bbb"
@@ -49,7 +49,7 @@ def test_hashes_of_leaves_and_nodes_are_those_of_other_implementations() -> None
 
 @pytest.mark.parametrize("size", range(1, 9))
 def test_the_classic_eight_leaves_have_their_published_roots(size: int) -> None:
-    """By the nodes and by the frontier."""
+    """By the nodes and by the frontier. SPEC 9.3.1."""
     leaves = [merkle.leaf_hash(bytes.fromhex(leaf)) for leaf in CLASSIC_LEAVES]
     frontier = Frontier()
     for leaf in leaves[:size]:
@@ -102,7 +102,7 @@ def test_the_rolling_hash_over_all_consistency_paths_is_the_published_one(empty:
 
 
 def test_every_path_of_small_trees_verifies_and_no_other_does() -> None:
-    """Inclusion: for no other index, size, leaf or root, and not with one hash more or less."""
+    """Inclusion: for no other index, size, leaf or root, and not with one hash more or less. SPEC 9.3.2."""
     leaves = trees.numbered_leaves(20)
     nodes = trees.memory(leaves)
     roots = [trees.defined_root(leaves[:size]) for size in range(21)]
@@ -126,7 +126,7 @@ def test_every_path_of_small_trees_verifies_and_no_other_does() -> None:
 
 
 def test_every_tree_extends_every_older_one_and_says_so() -> None:
-    """Consistency: not with other roots or sizes, nor with one hash more, less or changed."""
+    """Consistency: not with other roots or sizes, nor with one hash more, less or changed. SPEC 9.3.2."""
     leaves = trees.numbered_leaves(20)
     nodes = trees.memory(leaves)
     roots = [trees.defined_root(leaves[:size]) for size in range(21)]
@@ -153,7 +153,7 @@ def test_every_tree_extends_every_older_one_and_says_so() -> None:
 
 
 def test_two_roots_for_one_size_are_never_consistent() -> None:
-    """Also for the empty tree, whose root is known."""
+    """Also for the empty tree, whose root is known. SPEC 9.3.2."""
     with pytest.raises(ProofFailed, match="two roots"):
         merkle.verify_consistency(3, 3, [], bytes(32), bytes([1] * 32))
     with pytest.raises(ProofFailed, match="empty tree"):

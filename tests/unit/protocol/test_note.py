@@ -68,7 +68,7 @@ def test_another_spelling_of_a_verifier_key_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "a\tb", "a\u3000b", "a\u00a0b", "a\x00b", "\u2028"])
 def test_a_name_holds_no_space_control_or_plus(name: str) -> None:
-    """Any space that Unicode knows."""
+    """Any space that Unicode knows. SPEC 9.3.5."""
     with pytest.raises(Malformed):
         VerifierKey(name, note.ED25519, bytes(32))
     with pytest.raises(Malformed):
@@ -84,7 +84,7 @@ def test_a_name_is_as_long_as_a_cosignature_can_say() -> None:
 
 
 def test_a_note_is_its_text_an_empty_line_and_its_signature_lines() -> None:
-    """The text may hold empty lines itself: the last one counts."""
+    """The text may hold empty lines itself: the last one counts. SPEC 9.3.5."""
     encoded = "a text\n\n— example.com/foo " + base64.b64encode(b"\x53\x0d\x90\x3asignature").decode() + "\n"
     assert NOTE.encode() == encoded
     assert Note.parse(encoded) == NOTE
@@ -121,13 +121,13 @@ def test_a_note_is_its_text_an_empty_line_and_its_signature_lines() -> None:
     ],
 )
 def test_another_form_of_a_note_is_refused(text: str) -> None:
-    """No other dash, no other base64, no carriage return, nothing behind the last line."""
+    """No other dash, no other base64, no carriage return, nothing behind the last line. SPEC 9.3.5."""
     with pytest.raises(Malformed):
         Note.parse(text)
 
 
 def test_a_note_has_one_to_sixteen_lines() -> None:
-    """As many as other readers are bound to accept."""
+    """As many as other readers are bound to accept. SPEC 9.3.5."""
     assert Note.parse(Note("t\n", (LINE,) * 16).encode()).lines == (LINE,) * 16
     with pytest.raises(TooLarge):
         Note("t\n", (LINE,) * 17)
@@ -138,7 +138,7 @@ def test_a_note_has_one_to_sixteen_lines() -> None:
 
 
 def test_sixteen_post_quantum_lines_fit_a_note_and_a_larger_note_is_refused() -> None:
-    """64 KiB in UTF-8."""
+    """64 KiB in UTF-8. SPEC 9.3.5."""
     line = SignatureLine("n" * 200, bytes(4), bytes(8 + 2420))
     Note("t\n", (line,) * 16)
     fits = limits.NOTE_BYTES_MAX - len(LINE.encode().encode()) - 2

@@ -16,7 +16,7 @@ def _tile(width: int) -> Tile:
 
 
 def test_a_full_tile_is_8192_bytes_and_knows_its_root() -> None:
-    """The root comes back from the append that fills it, and from no other."""
+    """The root comes back from the append that fills it, and from no other. SPEC 9.3.3."""
     leaves = trees.numbered_leaves(256)
     tile = Tile()
     returned = [tile.append(leaf) for leaf in leaves]
@@ -95,7 +95,7 @@ def test_data_of_more_than_256_hashes_is_refused() -> None:
     ],
 )
 def test_a_tile_has_one_path(level: int | None, index: int, width: int, path: str) -> None:
-    """It is written so, and read back so."""
+    """It is written so, and read back so. SPEC 9.3.3."""
     assert tiles.tile_path(level, index, width) == path
     assert tiles.parse_tile_path(path) == TilePath(level, index, width)
     if level is None:
@@ -137,7 +137,7 @@ def test_a_tile_has_one_path(level: int | None, index: int, width: int, path: st
     ],
 )
 def test_every_other_path_is_refused(path: str) -> None:
-    """No leading zeros, no empty groups, no second spelling."""
+    """No leading zeros, no empty groups, no second spelling. SPEC 9.3.3."""
     with pytest.raises(Malformed):
         tiles.parse_tile_path(path)
 
@@ -184,7 +184,7 @@ def test_tiles_serve_every_root_and_path_of_their_tree(size: int) -> None:
 
 
 def test_a_bundle_holds_entries_behind_their_lengths() -> None:
-    """Big-endian, two bytes; an entry may be empty, and as long as two bytes can say."""
+    """Big-endian, two bytes; an entry may be empty, and as long as two bytes can say. SPEC 9.3.4."""
     entries = [b"", b"abc", bytes(limits.ENTRY_BYTES_MAX)]
     data = tiles.encode_bundle(entries)
     assert data.startswith(b"\0\0\0\x03abc\xff\xff")
@@ -206,7 +206,7 @@ def test_a_bundle_holds_entries_behind_their_lengths() -> None:
     ],
 )
 def test_a_bundle_of_another_width_or_cut_short_is_refused(data: bytes, width: int) -> None:
-    """No trailing bytes, no missing entry."""
+    """No trailing bytes, no missing entry. SPEC 9.3.4."""
     with pytest.raises(Malformed):
         tiles.decode_bundle(data, width)
 

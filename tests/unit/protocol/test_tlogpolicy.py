@@ -67,7 +67,7 @@ def test_a_quorum_can_be_one_witness() -> None:
 
 
 def test_a_policy_that_is_written_is_read_back() -> None:
-    """Without its comments, and the same from then on."""
+    """Without its comments, and the same from then on. SPEC 9.3.9."""
     policy = Policy.parse(TWO_LEVELS)
     assert Policy.parse(policy.encode()) == policy
     assert Policy.parse(policy.encode()).encode() == policy.encode()
@@ -120,7 +120,7 @@ V = f"witness v {X2.encode()}\n"
     ],
 )
 def test_a_wrong_line_is_refused_by_its_number(text: str, line: int) -> None:
-    """What a person wrote gets an answer that a person can use."""
+    """What a person wrote gets an answer that a person can use. SPEC 9.3.9."""
     with pytest.raises(Malformed, match=rf"^line {line}: "):
         Policy.parse(text)
 

@@ -16,7 +16,7 @@ HEAD = "c2sp.org/tlog-proof@v1\n"
 
 
 def test_a_proof_reads_as_the_specification_shows_it() -> None:
-    """Header, extra data, index, path, an empty line, and the checkpoint verbatim."""
+    """Header, extra data, index, path, an empty line, and the checkpoint verbatim. SPEC 9.3.9."""
     proof = TlogProof(73_894, PATH, CHECKPOINT, b"age")
     assert proof.encode() == f"{HEAD}extra YWdl\nindex 73894\n{HASHES}\n{CHECKPOINT}"
     assert TlogProof.parse(proof.encode()) == proof
@@ -56,7 +56,7 @@ def test_a_proof_of_the_only_entry_has_no_path_and_may_have_no_extra_data() -> N
     ],
 )
 def test_another_form_of_a_proof_is_refused(text: str) -> None:
-    """No other order, no other number, no checkpoint that is no note."""
+    """No other order, no other number, no checkpoint that is no note. SPEC 9.3.9."""
     with pytest.raises(Malformed):
         TlogProof.parse(text)
 
