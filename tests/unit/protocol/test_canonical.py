@@ -95,7 +95,8 @@ def test_a_stranger_s_array_is_refused_at_the_first_item_that_is_no_byte_string(
     """Nested arrays, numbers and text never grow. SPEC 3.2.1."""
     flat = [b"", b"a" * 300]
     assert canonical.decode_bins(canonical.encode(flat), bytes_max=1000, count_max=2) == flat
-    for value in ([[]], [1], ["text"], [None], [b"x", []]):
+    others: list[Any] = [[[]], [1], ["text"], [None], [b"x", []]]
+    for value in others:
         with pytest.raises(Malformed):
             canonical.decode_bins(canonical.encode(value), bytes_max=1000, count_max=2)
     tracemalloc.start()

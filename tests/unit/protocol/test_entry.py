@@ -99,7 +99,8 @@ def test_a_batch_holds_one_to_sixty_four() -> None:
         SUBMISSION.encode(),
     ]
     assert len(decode_batch(canonical.encode([b""] * limits.BATCH_SUBMISSIONS_MAX))) == limits.BATCH_SUBMISSIONS_MAX
-    for batch in ([], [b""] * (limits.BATCH_SUBMISSIONS_MAX + 1), [1], [[]]):
+    batches: list[Any] = [[], [b""] * (limits.BATCH_SUBMISSIONS_MAX + 1), [1], [[]]]
+    for batch in batches:
         with pytest.raises(ProtocolError):
             decode_batch(canonical.encode(batch))
     with pytest.raises(TooLarge):
