@@ -130,7 +130,7 @@ def judge_key_bundle(case: Case) -> Accepted:
         raise Refused(7, "bundle-chain", f"the next bundle of {agency.id} has the number {follows[0]}")
     if last and bundle.starts < last.bundle.starts:
         raise Refused(7, "bundle-chain", "it starts before the bundle that it follows")
-    if bundle.starts > case.time and bundles_ahead(chain, case.time) >= limits.BUNDLES_AHEAD_MAX:
+    if bundles_ahead(chain, case.time) >= limits.BUNDLES_AHEAD_MAX:  # then this one lies ahead too
         raise Refused(7, "bundle-chain", f"{limits.BUNDLES_AHEAD_MAX} bundles wait for their start already")
     if case.time > exchange.in_force.expires:
         before = {seat.signing.key_id for seat in last.bundle.seats} if last else set()

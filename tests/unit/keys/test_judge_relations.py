@@ -62,6 +62,13 @@ def test_7_who_may_no_longer_read_may_be_left_out(world: World, paper: PaperLedg
         assert later.refusal(world.bulletin(relations=(later.relation("cancels", first),))) is None
 
 
+def test_7_of_a_feed_that_is_gone_nobody_must_be_told(world: World, paper: PaperLedger) -> None:
+    """A bulletin on it can still be cancelled on another."""
+    first = paper.admit(world.bulletin(feed="sites", to=["cn-embassy", "pk-site-security"]))
+    paper.admit(world.with_directory(feeds=world.directory.feeds[:1]).publication())
+    assert paper.refusal(world.bulletin(relations=(paper.relation("cancels", first),))) is None
+
+
 def test_7_only_who_was_asked_answers(world: World, paper: PaperLedger) -> None:
     """Not another agency, and not the sender itself. SPEC 12.2.7."""
     asked = paper.admit(world.bulletin(feed="sites", to=["pk-site-security"]))
