@@ -1,14 +1,22 @@
 """protocol/SPEC.md: every clause is named by a test, and its tables and its example are true."""
 
 import ast
+import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from broker.http import exchange, log
-from protocol import limits
+from protocol import canonical, limits
+from protocol.canonical import HASH_BYTES
+from protocol.entry import Entry
+from protocol.header import Header
 from protocol.pae import Domain
 from protocol.problem import CODES
+from protocol.statements import Bulletin
+from protocol.treehead import Receipt
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = (ROOT / "protocol" / "SPEC.md").read_text("utf-8")
@@ -42,6 +50,36 @@ def test_every_clause_is_named_by_a_test() -> None:
     named = _named_by_tests()
     assert [clause for clause in CLAUSES if clause not in named] == []
     assert sorted(set(named) - set(CLAUSES)) == []
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    for item in value:
+        if isinstance(item, list):
+            yield from _flat(item)
+        else:
+            yield item
+
+
+def test_the_example_is_a_real_bulletin() -> None:
+    """What stands on the first screen is what these bytes decode to, in its order, and they hang together."""
+    given = json.loads((ROOT / "tests/vectors/example/bulletin.json").read_text())["given"]
+    raw = {name: bytes.fromhex(data) for name, data in given.items()}
+    screen = SPEC.split("```")[1]
+    at = 0
+    for name in ("header", "statement", "signatures", "entry", "receipt"):
+        at = screen.index(f"\n{name}", at)
+        for item in _flat(canonical.decode(raw[name], bytes_max=9_999)):
+            if isinstance(item, bytes) and len(item) > HASH_BYTES * 2:
+                word = f"bin({len(item)})"
+            elif isinstance(item, bytes):
+                word = item.hex() if len(item) < HASH_BYTES else f"{item.hex()[:8]}…"
+            else:
+                word = "nil" if item is None else json.dumps(item)
+            at = screen.index(word, at) + len(word)
+    entry, receipt = Entry.decode(raw["entry"]), Receipt.decode(raw["receipt"])
+    assert Bulletin.decode(entry.statement).header == Header.decode(raw["header"])
+    assert (entry.statement, entry.signatures) == (raw["statement"], raw["signatures"])
+    assert receipt.leaf_of(entry) == raw["leaf"]
 
 
 def test_clauses_stand_in_order() -> None:
