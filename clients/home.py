@@ -33,6 +33,7 @@ class Profile:
     agency: str = ""  # whose seat this is; empty for a custodian
     seat: str = ""  # this machine's name in its agency's bundles
     nation: str = ""  # of a custodian
+    custodian: str = ""  # the name of its authority key, as the directory has it
     node: str = ""  # URL of the node to use, where it is not the one in the directory
     pin: str = ""  # SHA-256 of the first directory, in hexadecimal
     origin: str = ""  # the home ledger's origin
@@ -116,6 +117,12 @@ class Home:
             raise UsageError("this needs the passphrase")
         write_private(self.folder / "keyring", seal_keyring(keyring, passphrase), replace=True)
         self._keyring, self._passphrase = keyring, passphrase
+
+    def read_keyring_anew(self) -> Keyring:
+        """The keyring as it is on the disk now: another command may have changed it since."""
+        if self._passphrase is not None:
+            self._keyring = None
+        return self.keyring
 
     @property
     def state(self) -> State:

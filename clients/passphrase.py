@@ -16,18 +16,24 @@ VARIABLE = "KHUNJERAB_PASSPHRASE_FILE"
 def find_passphrase(file: Path | None, *, new: bool = False) -> Secret:
     """The passphrase; asked twice where it is ``new``. Raises UsageError without file, variable or terminal."""
     path = file or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
-    if path is not None:
+    hint = f"use --passphrase-file, set {VARIABLE}, or run it at a terminal"
+    return read_passphrase(path, "Passphrase", hint, twice=new)
+
+
+def read_passphrase(file: Path | None, prompt: str, hint: str, *, twice: bool) -> Secret:
+    """What a file holds, else what is typed at ``prompt``. Raises UsageError."""
+    if file is not None:
         try:
-            value = path.read_bytes().rstrip(b"\r\n")
+            value = file.read_bytes().rstrip(b"\r\n")
         except OSError as error:
-            raise UsageError(f"the passphrase file {path} cannot be read: {error.strerror}") from None
+            raise UsageError(f"the passphrase file {file} cannot be read: {error.strerror}") from None
         if not value:
-            raise UsageError(f"the passphrase file {path} is empty")
+            raise UsageError(f"the passphrase file {file} is empty")
         return Secret(value)
     if not sys.stdin.isatty():
-        raise UsageError("no passphrase", f"use --passphrase-file, set {VARIABLE}, or run it at a terminal")
-    first = getpass.getpass("Passphrase: ")
-    if new and getpass.getpass("Again: ") != first:
+        raise UsageError("no passphrase", hint)
+    first = getpass.getpass(f"{prompt}: ")
+    if twice and getpass.getpass("Again: ") != first:
         raise UsageError("the two passphrases differ")
     if not first:
         raise UsageError("an empty passphrase protects nothing")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from clients.commands import audit, custodian, directory, officer
+from clients.commands import audit, custodian, directory, joining, officer
 from clients.commands.context import Context
 from clients.errors import ClientError
 from clients.home import default_folder
@@ -47,6 +47,7 @@ def version() -> None:
 
 
 officer.register(app)
+joining.register(app)
 app.add_typer(custodian.keys, name="keys")
 app.add_typer(directory.app, name="directory")
 app.add_typer(audit.app, name="audit")

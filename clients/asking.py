@@ -1,0 +1,19 @@
+"""Questions to whoever sits at the terminal; without one the answer must be given beforehand."""
+
+from __future__ import annotations
+
+import sys
+
+from clients.errors import Declined, UsageError
+from clients.screen import err
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only if told to. Raises Declined for a no, UsageError where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask at", "say --yes")
+    err.print(f"{question} [y/N] ", end="", markup=False)
+    if input().strip().lower() not in {"y", "yes"}:
+        raise Declined("nothing was done")

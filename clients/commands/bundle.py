@@ -1,0 +1,178 @@
+"""``keys bundle`` and ``keys seat``: which machines speak for an agency, and until when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clients import cardfiles
+from clients.bundles import RENEW_DAYS, Plan, sign_ahead, why_not_now
+from clients.client import Client, now_ms
+from clients.commands.context import open_home, run
+from clients.errors import Declined, Unreachable, UsageError
+from clients.governing import agency_in_force, governing, identity_of, plan
+from clients.holdings import only_agency
+from clients.home import Home
+from clients.screen import out, say, warn
+from keys.keyring import write_private
+from protocol import limits
+from protocol.entry import Submission
+from protocol.errors import ProtocolError
+from protocol.statements import KeyBundle, Kind
+from protocol.times import DAY_MS, format_time
+
+seat = typer.Typer(help="The seats that the next bundle of an agency will list.", no_args_is_help=True)
+OfAgency = Annotated[str, typer.Option("--agency", help="Of which agency, where this home holds several.")]
+WAITING = "bundles"  # a seat's folder of bundles signed ahead
+
+
+@seat.command()
+def add(
+    ctx: typer.Context,
+    card: Annotated[Path, typer.Argument(help="What `keys card` wrote at the seat.")],
+    agency: OfAgency = "",
+    replace: Annotated[bool, typer.Option("--replace", help="The seat has a new signing key.")] = False,
+) -> None:
+    """Keep a seat's card, verified; the next `keys bundle` lists it."""
+    home = open_home(ctx)
+    agency = agency or only_agency(home)
+    identity_of(home, agency)
+    kept = cardfiles.keep_seat_card(home.folder, agency, card, replace=replace)
+    say(f"{agency}/{kept.name}: signing key {kept.key.key_id.hex()}, {len(kept.kem)} KEM keys")
+    say(f"compare the key id with the seat's own `keys show`, then: khunjerab keys bundle {agency}")
+
+
+@seat.command()
+def remove(
+    ctx: typer.Context, name: Annotated[str, typer.Argument(help="The seat's name.")], agency: OfAgency = ""
+) -> None:
+    """Leave a seat out of the next bundle. That revokes nothing: `keys revoke` does."""
+    home = open_home(ctx)
+    agency = agency or only_agency(home)
+    cardfiles.drop_seat_card(home.folder, agency, name)
+    say(f"{agency}/{name} is in no bundle issued from here on; to end its keys at once: khunjerab keys revoke")
+
+
+@run
+async def bundle(
+    ctx: typer.Context,
+    *,
+    agency: Annotated[str, typer.Argument(help="Whose bundle, where this home holds several identities.")] = "",
+    ahead: Annotated[int, typer.Option(help=f"Sign this many, up to {limits.BUNDLES_AHEAD_MAX}; post none.")] = 0,
+    every: Annotated[int, typer.Option(help="Days between the starts of bundles signed ahead.")] = RENEW_DAYS,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for what is signed ahead.")] = None,
+    post: Annotated[list[Path] | None, typer.Option(help="At a seat: take and post what was signed ahead.")] = None,
+    now: Annotated[bool, typer.Option("--now", help="Renew before it is due.")] = False,
+) -> None:
+    """Issue the next key bundle of an agency and post it; or sign some ahead, for a seat to post."""
+    home = open_home(ctx)
+    if home.profile.seat:
+        await post_waiting(home, post or [])
+        return
+    agency = agency or only_agency(home)
+    if (ahead > 0) != (output is not None):
+        raise UsageError("--ahead and -o go together", "khunjerab keys bundle --ahead 12 -o DIR")
+    if not 1 <= every <= limits.BUNDLE_LIFE_DAYS_MAX:
+        raise UsageError(f"a bundle lasts {limits.BUNDLE_LIFE_DAYS_MAX} days: --every is 1 to that many")
+    identity = identity_of(home, agency)
+    async with governing(home, identity, _home_of(home, agency)) as client:
+        await _sync(client, needed=output is None)
+        planned = plan(client, agency_in_force(client, agency))
+        if output is not None:
+            _sign_ahead(planned, agency, home, output, ahead, every)
+            return
+        reason = why_not_now(planned, now_ms())
+        if reason and not now:
+            raise Declined(reason, "nothing was issued; --now issues it all the same")
+        starts = planned.starts(now_ms(), 1, 0 if reason else every)
+        (submission,), after = sign_ahead(planned, identity, starts)
+        receipt = await client.post_governance(submission)
+        _tell(submission)
+        say(f"posted: {receipt.head.origin}#{receipt.index}")
+        _warn_low(after)
+
+
+def _home_of(home: Home, agency: str) -> str:
+    """The origin of the agency's home ledger by the newest directory known here."""
+    found = Client(home, identity_of(home, agency)).exchange.agency(agency)
+    return found.home if found else ""
+
+
+async def _sync(client: Client, *, needed: bool) -> None:
+    try:
+        await client.sync()
+    except Unreachable as error:
+        if needed or client.exchange.directory is None:
+            raise
+        warn(f"{error.detail}; signing on what is known here")
+
+
+def _sign_ahead(planned: Plan, agency: str, home: Home, output: Path, count: int, every: int) -> None:
+    submissions, after = sign_ahead(planned, identity_of(home, agency), planned.starts(now_ms(), count, every))
+    for submission in submissions:
+        sequence = KeyBundle.decode(submission.statement).sequence
+        path = output / f"{agency}-{sequence:04}.bundle"
+        write_private(path, submission.encode(), replace=True)
+        out.print(str(path), markup=False)
+        _tell(submission)
+    say("give these to a seat of the agency: khunjerab keys bundle --post FILE")
+    _warn_low(after)
+
+
+def _tell(submission: Submission) -> None:
+    issued = KeyBundle.decode(submission.statement)
+    seats = ", ".join(seat.name for seat in issued.seats)
+    span = f"{format_time(issued.starts)} to {format_time(issued.ends)}"
+    say(f"bundle {issued.sequence} of {issued.agency}, {span}, seats {seats}")
+
+
+def _warn_low(after: Plan) -> None:
+    for line in after.running_low():
+        warn(line)
+
+
+# At a seat
+
+
+async def post_waiting(home: Home, files: list[Path]) -> None:
+    """Keep what was signed ahead, and post what is due of it. A bundle posted early would hold up every other one."""
+    for file in files:
+        bundle = _read(file)
+        if bundle.agency != home.profile.agency:
+            raise UsageError(f"{file} is a bundle of {bundle.agency}, this is a seat of {home.profile.agency}")
+        write_private(home.folder / WAITING / f"{bundle.sequence:04}.bundle", file.read_bytes(), replace=True)
+    async with Client(home) as client:
+        await client.sync()
+        agency = agency_in_force(client, home.profile.agency)
+        for path in sorted((home.folder / WAITING).glob("*.bundle")):
+            bundle = _read(path)
+            chain = client.exchange.chain(agency)
+            if chain and bundle.sequence <= chain[-1].bundle.sequence:
+                path.unlink()  # it stands in the ledger, or another took its place
+                continue
+            if bundle.starts > now_ms():
+                say(f"bundle {bundle.sequence} waits here until {format_time(bundle.starts)}")
+                continue
+            await client.post_governance(Submission.decode(path.read_bytes()))
+            path.unlink()
+            say(f"bundle {bundle.sequence} of {bundle.agency} is posted; it runs until {format_time(bundle.ends)}")
+
+
+def due_bundles(home: Home, now: int) -> list[KeyBundle]:
+    """What was signed ahead, is kept at this seat, and should have been posted by now."""
+    waiting = [_read(path) for path in sorted((home.folder / WAITING).glob("*.bundle"))]
+    return [bundle for bundle in waiting if bundle.starts <= now + DAY_MS]
+
+
+def _read(path: Path) -> KeyBundle:
+    try:
+        submission = Submission.decode(path.read_bytes())
+        if submission.kind is Kind.KEY_BUNDLE:
+            return KeyBundle.decode(submission.statement)
+    except ProtocolError:
+        pass
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    raise UsageError(f"{path} is no key bundle", "khunjerab keys bundle --ahead writes them")
