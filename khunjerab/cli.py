@@ -16,6 +16,7 @@ from clients.errors import ClientError
 from clients.home import default_folder
 from clients.screen import show_error
 from khunjerab import node
+from khunjerab.demo.command import demo
 from khunjerab.errors import as_client_error
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ def version() -> None:
 
 
 officer.register(app)
+app.command()(demo)
 joining.register(app)
 app.add_typer(custodian.keys, name="keys")
 app.add_typer(directory.app, name="directory")

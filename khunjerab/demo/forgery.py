@@ -1,0 +1,52 @@
+"""The operator's crime: a copy of a ledger, altered by whoever holds the node's keys, to be signed anew.
+
+It uses nothing of ours: SQLite, msgpack and SHA-256 are all that an operator needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import msgpack
+
+BULLETIN = 1
+TIME_FIELD = 3
+HOUR_MS = 3_600_000
+
+
+def bulletins_of(ledger: Path) -> list[int]:
+    """The indexes of all bulletins in a node's ledger."""
+    with closing(sqlite3.connect(ledger)) as db:
+        return [index for (index,) in db.execute("SELECT idx FROM entry WHERE kind = ? ORDER BY idx", (BULLETIN,))]
+
+
+def envelope_of(ledger: Path, index: int) -> bytes:
+    """The very bytes that were posted for an entry, put together again from the ledger: what a replay sends."""
+    with closing(sqlite3.connect(ledger)) as db:
+        (data,) = db.execute("SELECT data FROM entry WHERE idx = ?", (index,)).fetchone()
+        kind, statement, signatures, _, _ = msgpack.unpackb(data)
+        wraps = {
+            hashlib.sha256(wrap).digest(): wrap
+            for (wrap,) in db.execute("SELECT data FROM wrap WHERE idx = ?", (index,))
+        }
+        (body,) = db.execute("SELECT data FROM body WHERE idx = ?", (index,)).fetchone()
+    _, hashes, _ = msgpack.unpackb(statement)
+    ordered = b"".join(wraps[digest] for _, digest in hashes)
+    return bytes(msgpack.packb([bytes([kind]), statement, signatures, ordered, body]))
+
+
+def backdate(ledger: Path, index: int) -> None:
+    """Make a bulletin an hour older, and remove every trace that the store keeps of it: root, tiles, checkpoints."""
+    with closing(sqlite3.connect(ledger)) as db:
+        (data,) = db.execute("SELECT data FROM entry WHERE idx = ?", (index,)).fetchone()
+        fields = msgpack.unpackb(data)
+        fields[TIME_FIELD] -= HOUR_MS
+        altered = msgpack.packb(fields)
+        leaf = hashlib.sha256(b"\x00" + altered).digest()
+        db.execute("UPDATE entry SET data = ?, leaf = ? WHERE idx = ?", (altered, leaf, index))
+        db.execute("DELETE FROM checkpoint")
+        db.execute("DELETE FROM tile")
+        db.commit()
