@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from keys.case import Accepted, Case, Refused
-from keys.errors import KeysError
+from keys.errors import BadSignature, KeysError
 from keys.exchange import BUNDLE_LIFE_MS, Exchange, bundles_ahead
 from keys.kem import check_kem_key
-from keys.signing import check_public_key
+from keys.signing import check_public_key, verify_all
 from protocol import limits
 from protocol.directory import Directory
 from protocol.errors import ProtocolError
@@ -23,12 +23,48 @@ GOVERNANCE_SUITE = 2
 
 
 def judge_directory(case: Case) -> Accepted:
-    """A version of the directory, whose JSON lies beside the ledger."""
+    """A version of the directory, whose JSON lies beside the ledger; as that may be long, it is read late."""
     version: DirectoryVersion = case.statement
     exchange = case.exchange
     # (2) Seen before.
     case.refuse_repeat()
-    # (3) The exchange, and the JSON beside the ledger.
+    # (7) The chain: version 1 first and once; then each names one that stands.
+    before = exchange.versions.get(version.previous)
+    if (version.version == 1) != (exchange.directory is None):
+        raise Refused(7, "directory-chain", "a ledger begins with version 1, and has it once")
+    if version.version > 1 and (before is None or before.version + 1 != version.version):
+        raise Refused(7, "directory-chain", f"version {version.version} does not follow a version that stands here")
+    # (4) Each nation's threshold under the version that it names and the one whose place it takes.
+    bases = [basis for basis in (before, _displaced(exchange, version)) if basis]
+    for basis in bases:
+        _require_thresholds(case, basis)
+    # (8) Theirs are verified now: whoever may post could name them, and have megabytes read.
+    known = _keys_of(*bases)
+    _verify(case, known)
+    # (3) The JSON, the exchange, the time.
+    directory = _json_of(case, version)
+    case.refuse_other_exchange(directory.exchange_hash)
+    case.refuse_future(directory.issued)
+    # (4) Each nation's threshold under this version, nobody else's signature, and sound new keys.
+    _require_thresholds(case, directory)
+    keys = known | _keys_of(directory)
+    signers = [(_signer(keys, signature), signature) for signature in case.signatures]
+    _check_keys(directory, before)
+    return replace(case.accept(signers, GOVERNANCE_SUITE), directory=directory)
+
+
+def _displaced(exchange: Exchange, version: DirectoryVersion) -> Directory | None:
+    """The directory in force, if ``version`` takes its place.
+
+    It is the one that ``version`` names, unless there was a fork. Keys rotated out can still sign a fork of the version
+    that named them, and more after it, until theirs is the highest number: those in force must agree.
+    """
+    in_force = exchange.directory
+    return in_force if in_force is not None and version.version > in_force.version else None
+
+
+def _json_of(case: Case, version: DirectoryVersion) -> Directory:
+    """(3) The JSON that lies beside the statement is there and the one that was signed; (1) it is a directory."""
     data = case.lookup.directory(version.sha256)
     if data is None or len(data) != version.length:
         raise Refused(3, "directory-missing", "the JSON of this version is not beside it")
@@ -36,36 +72,10 @@ def judge_directory(case: Case) -> Accepted:
         directory = Directory.decode(data)
     except ProtocolError as error:
         raise Refused(1, error.code, error.detail) from None
-    said = (version.version, version.previous, version.sha256)
-    if (directory.version, directory.previous, directory.hash) != said:
+    signed = (version.version, version.previous, version.sha256)
+    if (directory.version, directory.previous, directory.hash) != signed:
         raise Refused(3, "directory-mismatch", "statement and JSON are of different versions")
-    case.refuse_other_exchange(directory.exchange_hash)
-    case.refuse_future(directory.issued)
-    # (7) The chain: version 1 first and once; then each names one that stands.
-    before = exchange.versions.get(directory.previous)
-    if (directory.version == 1) != (exchange.directory is None):
-        raise Refused(7, "directory-chain", "a ledger begins with version 1, and has it once")
-    if directory.version > 1 and (before is None or before.version + 1 != directory.version):
-        raise Refused(7, "directory-chain", f"version {directory.version} does not follow a version that stands here")
-    # (4) Each nation's threshold, under this version, the one that it names, and the one whose place it takes.
-    bases = [basis for basis in (before, _displaced(exchange, directory), directory) if basis]
-    for basis in bases:
-        for nation in basis.nations:
-            _require_threshold(case, nation, basis.version)
-    keys = _keys_of(*(nation for basis in bases for nation in basis.nations))
-    _check_keys(directory, before)
-    signers = [(_signer(keys, signature), signature) for signature in case.signatures]
-    return replace(case.accept(signers, GOVERNANCE_SUITE), directory=directory)
-
-
-def _displaced(exchange: Exchange, directory: Directory) -> Directory | None:
-    """The version in force, if ``directory`` takes its place.
-
-    It is the version that ``directory`` names, unless there was a fork. Keys rotated out can still sign a fork
-    of the version that named them, and more after it, until theirs is the highest number: those in force must agree.
-    """
-    in_force = exchange.directory
-    return in_force if in_force is not None and directory.version > in_force.version else None
+    return directory
 
 
 def _check_keys(directory: Directory, before: Directory | None) -> None:
@@ -84,8 +94,18 @@ def _all_keys(directory: Directory) -> list[PublicKey]:
     return keys + [a.identity for a in directory.agencies] + [n.receipt for n in directory.nodes]
 
 
-def _keys_of(*nations: Nation) -> dict[bytes, PublicKey]:
+def _keys_of(*directories: Directory) -> dict[bytes, PublicKey]:
+    nations = [nation for directory in directories for nation in directory.nations]
     return {authority.key.key_id: authority.key for nation in nations for authority in nation.authorities}
+
+
+def _verify(case: Case, keys: dict[bytes, PublicKey]) -> None:
+    """(8) The signatures of these keys, without waiting for the others."""
+    signers = [(keys[signature.key_id], signature) for signature in case.signatures if signature.key_id in keys]
+    try:
+        verify_all(case.accept(signers, GOVERNANCE_SUITE).checks)
+    except BadSignature as error:
+        raise Refused(8, error.code, error.detail) from None
 
 
 def _signer(keys: dict[bytes, PublicKey], signature: Signature) -> PublicKey:
@@ -94,8 +114,14 @@ def _signer(keys: dict[bytes, PublicKey], signature: Signature) -> PublicKey:
     return keys[signature.key_id]
 
 
+def _require_thresholds(case: Case, directory: Directory) -> None:
+    for nation in directory.nations:
+        _require_threshold(case, nation, directory.version)
+
+
 def _require_threshold(case: Case, nation: Nation, version: int) -> None:
-    signed = len({s.key_id for s in case.signatures} & _keys_of(nation).keys())
+    keys = {authority.key.key_id for authority in nation.authorities}
+    signed = len({signature.key_id for signature in case.signatures} & keys)
     if signed < nation.threshold:
         raise Refused(
             4,
@@ -184,8 +210,9 @@ def judge_suspension(case: Case) -> Accepted:
 
 def _accept_by_nation(case: Case, agency: Agency) -> Accepted:
     """(4) The threshold of the agency's own nation, and nobody else's signature."""
-    nation = case.exchange.in_force.by_nation[agency.nation]
-    keys = _keys_of(nation)
+    directory = case.exchange.in_force
+    nation = directory.by_nation[agency.nation]
+    keys = {authority.key.key_id: authority.key for authority in nation.authorities}
     signers = [(_signer(keys, signature), signature) for signature in case.signatures]
-    _require_threshold(case, nation, case.exchange.in_force.version)
+    _require_threshold(case, nation, directory.version)
     return case.accept(signers, GOVERNANCE_SUITE)

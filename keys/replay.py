@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from keys.errors import BadSignature
 from keys.exchange import Exchange
-from keys.judge import NOT_SENT_TO_ME, Accepted, Lookup, Refused, apply, judge
+from keys.judge import Accepted, Lookup, NotSentToMe, Refused, apply, judge
 from keys.signing import SignatureCheck, verify_all
 from protocol.entry import Entry, Link
 from protocol.errors import ProtocolError
@@ -76,7 +76,7 @@ class Replay:
 
         Then its own links stay behind, so that nothing after it can be walked either until what is missing has come.
         """
-        return link is not None and link != self.link and lookup.entry(link.index) is NOT_SENT_TO_ME
+        return link is not None and link != self.link and isinstance(lookup.entry(link.index), NotSentToMe)
 
     def _broken_rules(self, entry: Entry) -> list[Fault]:
         faults = []

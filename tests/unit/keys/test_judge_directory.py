@@ -64,10 +64,22 @@ def test_3_the_json_lies_beside_it(world: World, paper: PaperLedger) -> None:
     data, longer = publication.body, len(publication.body) + 1
     assert paper.refusal(replace(publication, body=b"")) == (3, "directory-missing")
     assert paper.refusal(_of(following, data, length=longer)) == (3, "directory-missing")
-    assert paper.refusal(_of(following, data, version=3)) == (3, "directory-mismatch")
-    assert paper.refusal(_of(following, data, previous=bytes(32))) == (3, "directory-mismatch")
-    paper._json[bytes(32)] = data  # a lookup that does not check what it was handed
-    assert paper.refusal(_of(following, data, sha256=bytes(32))) == (3, "directory-mismatch")
+    for other in (following.with_directory(), world.with_directory(previous=bytes(31) + b"1")):
+        data = other.directory.encode()
+        mismatched = _of(following, data, sha256=other.directory.hash, length=len(data))
+        assert paper.refusal(mismatched) == (3, "directory-mismatch")
+    paper._json[bytes(32)] = publication.body  # a lookup that does not check what it was handed
+    assert paper.refusal(_of(following, publication.body, sha256=bytes(32))) == (3, "directory-mismatch")
+
+
+def test_4_8_nobody_makes_a_node_read_json_without_the_thresholds(world: World, paper: PaperLedger) -> None:
+    """Megabytes of it cost a second: too few signatures, or false ones, are refused before."""
+    following, _ = _named(world, "Embassy")
+    long = _of(following, b"[" * 1_000_000, sha256=hashlib.sha256(b"[" * 1_000_000).digest())
+    few = _of(following, long.body, CUSTODIANS[:1], sha256=hashlib.sha256(long.body).digest())
+    assert paper.refusal(few) == (4, "threshold-missing")
+    assert paper.refusal(replace(long, signatures=_named(world, "Mission")[1].signatures)) == (8, "bad-signature")
+    assert paper.refusal(long) == (1, "malformed")
 
 
 def test_3_of_this_exchange(world: World, paper: PaperLedger) -> None:
