@@ -98,10 +98,10 @@ class Exchange:
         return [seat for seat in bundle.seats if not self.is_revoked(bundle.agency, seat.signing.key_id)]
 
     def seats_elsewhere(self, name: str, time: int) -> set[bytes]:
-        """The signing keys of all other agencies' seats, in bundles that have not ended."""
-        others = [agency for agency in self.in_force.agencies if agency.id != name]
-        held = [held.bundle for agency in others for held in self.chain(agency) if held.bundle.ends > time]
-        return {seat.signing.key_id for bundle in held for seat in bundle.seats}
+        """The signing keys of all other agencies' seats, in bundles that have not ended, whether they count or not."""
+        chains = [chain for (agency, _), chain in self.bundles.items() if agency != name]
+        bundles = [held.bundle for chain in chains for held in chain if held.bundle.ends > time]
+        return {seat.signing.key_id for bundle in bundles for seat in bundle.seats}
 
     def seat_key(self, name: str, key_id: bytes, time: int) -> PublicKey | None:
         """A seat's signing key, if it is in force at ``time``."""
