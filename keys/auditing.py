@@ -18,6 +18,7 @@ its end. An entry that fails (1) to (3) changes no state. `node fsck`, the audit
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from protocol.statements import Acknowledgement, Bulletin
 from protocol.tiles import HEIGHT, WIDTH, Tile
 
 DIRECTORY_WARNED_DAYS = 60
-FINDINGS_MAX = 1000
+FINDINGS_PER_CHECK_MAX = 100  # one rewritten entry can spoil every one after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class LedgerAudit:
         self._bodies_missing = 0
         self.derived = Derived(origin, roots={0: self._frontier.root()})
         self.findings: list[Finding] = []
-        self._dropped = 0
+        self._counts = Counter[str]()
         self._missing: list[str] = []
 
     @property
@@ -178,8 +179,7 @@ class LedgerAudit:
         derived = self.derived
         hearing = Hearing(derived, self.exchange, self._terms.pin, self._terms.claims)
         hearing.hear()
-        for finding in hearing.findings:
-            self._keep(finding)
+        self.findings += hearing.findings
         self._deadlines.audited(derived.origin)
         warnings = [*hearing.warnings, *self._warnings()]
         ledger = AuditedLedger(derived.origin, derived.size, self._frontier.root())
@@ -190,8 +190,9 @@ class LedgerAudit:
 
     def _warnings(self) -> list[str]:
         warnings, origin, directory = [], self.derived.origin, self.exchange.directory
-        if self._dropped:
-            warnings.append(f"{origin}: {self._dropped} more findings are left out")
+        for check, count in self._counts.items():
+            if count > FINDINGS_PER_CHECK_MAX:
+                warnings.append(f"{origin}: {check} in {count - FINDINGS_PER_CHECK_MAX} more places")
         if self._bodies_missing:
             warnings.append(f"{origin}: {self._bodies_missing} bodies are not there, and should be kept still")
         if directory is None:
@@ -220,13 +221,9 @@ class LedgerAudit:
 
     def find(self, index: int | None, check: str, expected: str, found: str) -> None:
         """Note a finding about this ledger."""
-        self._keep(Finding(self.derived.origin, index, check, expected, found))
-
-    def _keep(self, finding: Finding) -> None:
-        if len(self.findings) < FINDINGS_MAX:
-            self.findings.append(finding)
-        else:
-            self._dropped += 1
+        self._counts[check] += 1
+        if self._counts[check] <= FINDINGS_PER_CHECK_MAX:
+            self.findings.append(Finding(self.derived.origin, index, check, expected, found))
 
 
 def _place(finding: Finding) -> int:
