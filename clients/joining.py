@@ -53,14 +53,20 @@ def place_of_custodian(directory: Directory, home: Home) -> Place:
     held = {key_id for _, _, key_id in holdings(home)}
     for nation in directory.nations:
         if any(authority.key.key_id.hex() in held for authority in nation.authorities):
-            for node in directory.nodes:
-                if node.nation == nation.id:
-                    return Place(node, nation=nation.id)
-            raise UsageError(f"{nation.id} has no node in this directory")
+            return Place(_node_of(directory, nation.id), nation=nation.id)
     for agency in directory.agencies:
         if agency.identity.key_id.hex() in held:
             return Place(directory.by_origin[agency.home], nation=agency.nation)
     raise UsageError("this directory lists no key of this home", "compare `khunjerab keys show` with the cards in it")
+
+
+def _node_of(directory: Directory, nation: str) -> Node:
+    """A nation's own node; where it runs none, the one at which its agencies are at home."""
+    homes = [agency.home for agency in directory.agencies if agency.nation == nation]
+    for node in directory.nodes:
+        if node.nation == nation or (node.origin in homes and nation not in {n.nation for n in directory.nodes}):
+            return node
+    raise UsageError(f"{nation} has no node in this directory, and no agency at home in another's")
 
 
 async def walk(

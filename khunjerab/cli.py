@@ -6,21 +6,40 @@ import importlib.metadata
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
-from clients.commands import audit, custodian, directory, joining, officer
 from clients.commands.context import Context
 from clients.errors import ClientError
 from clients.home import default_folder
 from clients.screen import show_error
-from khunjerab import node
-from khunjerab.demo.command import demo
-from khunjerab.errors import as_client_error
+from khunjerab.lazy import LazyGroup, Place
+
+OFFICER = "clients.commands.officer"
+
+
+class Commands(LazyGroup):
+    """Every command, in the order of the day: officers first, then custodians, auditors, operators."""
+
+    places: ClassVar = {
+        "post": Place(OFFICER, "post", "Write, mark and send a bulletin."),
+        "inbox": Place(OFFICER, "inbox", "Fetch and list what was sent to this agency."),
+        "show": Place(OFFICER, "show", "Show one bulletin as it is held here."),
+        "ack": Place(OFFICER, "ack", "Tell the sender that a person has read it, or acted on it."),
+        "status": Place(OFFICER, "status", "How far a bulletin came with each recipient."),
+        "join": Place("clients.commands.joining", "join", "Settle a home in an exchange."),
+        "keys": Place("clients.commands.custodian", "keys", "Make, show, hand out, rotate and end keys."),
+        "directory": Place("clients.commands.directory", "app", "Draft, sign, check and publish the directory."),
+        "audit": Place("clients.commands.audit", "app", "Verify ledgers, prove entries, hand over evidence."),
+        "node": Place("khunjerab.node", "app", "Make, run and look at a node."),
+        "demo": Place("khunjerab.demo.command", "demo", "Tell the story of an exchange on real nodes."),
+    }
+
 
 app = typer.Typer(
     name="khunjerab",
+    cls=Commands,
     help="A secure bilateral broker for threat bulletins.",
     no_args_is_help=True,
     add_completion=False,
@@ -47,15 +66,6 @@ def version() -> None:
     typer.echo(importlib.metadata.version("khunjerab"))
 
 
-officer.register(app)
-app.command()(demo)
-joining.register(app)
-app.add_typer(custodian.keys, name="keys")
-app.add_typer(directory.app, name="directory")
-app.add_typer(audit.app, name="audit")
-app.add_typer(node.app, name="node")
-
-
 def main() -> None:
     """The entry point. Exit statuses are those of DESIGN §8; a closed pipe ends quietly."""
     try:
@@ -69,6 +79,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the boundary: a user never sees a trace
+        from khunjerab.errors import as_client_error  # noqa: PLC0415 - it knows every package's errors
+
         found = as_client_error(error)
         show_error(found)
         sys.exit(found.status)
