@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tomli_w
 
+from clients import agent
 from clients.errors import UsageError
 from clients.state import State
 from keys.errors import WrongPassphrase
@@ -96,22 +97,31 @@ class Home:
 
     @property
     def keyring(self) -> Keyring:
-        """The opened keyring. Raises UsageError for a wrong passphrase."""
+        """The opened keyring: from the agent of ``unlock``, else by passphrase. Raises UsageError for a wrong one."""
         if self._keyring is None:
-            if self._passphrase is None:
-                if self._ask is None:
-                    raise UsageError("this needs the keyring, and it is locked")
-                self._passphrase = self._ask()
-            try:
-                self._keyring = open_keyring((self.folder / "keyring").read_bytes(), self._passphrase)
-            except FileNotFoundError:
-                raise UsageError(f"{self.folder} has no keyring") from None
-            except WrongPassphrase as error:
-                raise UsageError(error.detail, "try again; there is no way in without it") from None
+            self._keyring = agent.ask(self.folder) or self._open()
         return self._keyring
+
+    def _open(self) -> Keyring:
+        """The keyring by its passphrase, which is kept for saving it again."""
+        passphrase = self._passphrase
+        if passphrase is None:
+            if self._ask is None:
+                raise UsageError("this needs the keyring, and it is locked")
+            passphrase = self._ask()
+        try:
+            keyring = open_keyring((self.folder / "keyring").read_bytes(), passphrase)
+        except FileNotFoundError:
+            raise UsageError(f"{self.folder} has no keyring") from None
+        except WrongPassphrase as error:
+            raise UsageError(error.detail, "try again; there is no way in without it") from None
+        self._passphrase = passphrase
+        return keyring
 
     def save_keyring(self, keyring: Keyring, passphrase: Secret | None = None) -> None:
         """Replace the keyring whole, under the same passphrase or a new one."""
+        if self._passphrase is None:
+            self._open()  # never under a passphrase that was not tried
         passphrase = passphrase or self._passphrase
         if passphrase is None:
             raise UsageError("this needs the passphrase")
