@@ -1,0 +1,183 @@
+"""clients/replica.py: what a reader must find before it believes a page, and what it calls tampering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.ledger import Ledger
+from clients.errors import Tampering
+from clients.replica import Replica
+from clients.state import Verified
+from keys.lognote import LogSigner
+from keys.signing import SigningKey
+from protocol.checkpoint import Checkpoint
+from protocol.note import Note
+from protocol.page import Consistency, Item, Part
+from protocol.treehead import TreeHead
+from tests.support.world import NOW, ORIGINS, World, admit, node_keys, open_ledger, signing_key
+
+ORIGIN = ORIGINS["PK"]
+
+
+class Empty:
+    """A home that holds nothing yet."""
+
+    def verified(self, origin: str) -> Verified:
+        return Verified(origin)
+
+    def governance(self, origin: str) -> list[tuple[int, bytes]]:
+        return []
+
+    def governance_body(self, origin: str, sha256: bytes) -> None:
+        return None
+
+    def bulletins(self, *_: object) -> list[Any]:
+        return []
+
+    def bulletin_at(self, origin: str, index: int) -> None:
+        return None
+
+
+class Pages:
+    """A ledger, and the pages that its node would give of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World.found()
+        self.ledger: Ledger = open_ledger(folder, self.world)
+
+    def part(self, known: int = 0, signer: LogSigner | None = None) -> Part:
+        """From index ``known``, with a checkpoint over all."""
+        head, tree = self.ledger.head, self.ledger.tree
+        entries = self.ledger.storage.entry_bytes(known, head.size)
+        items = tuple(
+            Item(at, data, tree.inclusion(at, head.size), None, self.ledger.storage.body(at))
+            for at, data in enumerate(entries, known)
+        )
+        joints = (Consistency(known, head.size, tree.consistency(known, head.size)),) if 0 < known < head.size else ()
+        return Part(head, items, self.note(head, signer), joints, head.size)
+
+    def note(self, head: TreeHead, signer: LogSigner | None = None) -> str:
+        """The checkpoint of a head."""
+        checkpoint = Checkpoint(ORIGIN, head.size, head.root)
+        lines = (signer or node_keys("PK").log).lines(checkpoint, NOW // 1000)
+        return Note(checkpoint.text(), tuple(lines)).encode()
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Pages:
+    return Pages(tmp_path)
+
+
+@pytest.fixture
+def replica(pages: Pages) -> Replica:
+    """That has taken the first page, and knows the ledger's beginning."""
+    made = Replica(Empty(), ORIGIN, pages.world.pin)  # type: ignore[arg-type]
+    made.take(pages.part())
+    return made
+
+
+def _head(part: Part, signer: SigningKey | None = None, **changes: Any) -> Part:
+    head = replace(part.head, **changes)
+    if signer is not None:
+        head = replace(head, signature=signer.sign(head.message(), 1))
+    return replace(part, head=head)
+
+
+def _item(part: Part, **changes: Any) -> Part:
+    return replace(part, items=(*part.items[:-1], replace(part.items[-1], **changes)))
+
+
+def test_a_page_that_holds_is_believed(pages: Pages, replica: Replica) -> None:
+    """From the first contact, where the pinned directory itself says who may sign. SPEC 11.3.1."""
+    admit(pages.ledger, pages.world.bulletin())
+    known = replica.verified.size
+    (believed,) = replica.take(pages.part(known))
+    assert (believed.item.index, believed.step.faults) == (known, ())
+    assert replica.verified.size == replica.verified.next == known + 1
+
+
+def test_delivery_waits_for_no_checkpoint_and_no_cosignature(pages: Pages, replica: Replica) -> None:
+    """A page without one is believed as well. SPEC 11.3.3."""
+    admit(pages.ledger, pages.world.bulletin())
+    assert len(replica.take(replace(pages.part(replica.verified.size), checkpoint=""))) == 1
+
+
+NODE, OTHER = signing_key("PK"), signing_key("CN")
+BROKEN: dict[str, tuple[str, Callable[[Pages, Part], Part]]] = {
+    "1 another's signature": ("tree-head", lambda _, part: _head(part, OTHER)),
+    "1 no signature over it": ("tree-head", lambda _, part: _head(part, time=part.head.time + 1)),
+    "1 another exchange": ("tree-head", lambda _, part: _head(part, NODE, exchange=bytes(32))),
+    "1 another origin": ("tree-head", lambda _, part: _head(part, NODE, origin=ORIGINS["CN"])),
+    "2 a root of another history": ("consistency", lambda _, part: _head(part, NODE, root=bytes(32))),
+    "2 a smaller tree": ("consistency", lambda _, part: _head(part, NODE, size=3)),
+    "2 no proof": ("consistency", lambda _, part: replace(part, consistencies=())),
+    "2 proof of other sizes": (
+        "consistency",
+        lambda _, part: replace(part, consistencies=(replace(part.consistencies[0], old=1),)),
+    ),
+    "2 a path that does not lead there": (
+        "consistency",
+        lambda _, part: replace(part, consistencies=(replace(part.consistencies[0], path=(bytes(32),)),)),
+    ),
+    "2 a checkpoint of two trees": (
+        "consistency",
+        lambda pages, part: replace(part, checkpoint=pages.note(replace(part.head, root=bytes(32)))),
+    ),
+    "a checkpoint that another signed": ("checkpoint", lambda pages, part: pages.part(7, node_keys("CN").log)),
+    "3 another entry": ("inclusion", lambda _, part: _item(part, entry=part.items[0].entry)),
+    "3 another index": ("inclusion", lambda _, part: _item(part, index=part.items[-1].index - 1)),
+    "3 another path": ("inclusion", lambda _, part: _item(part, path=())),
+    "cursor ahead": ("cursor", lambda _, part: replace(part, next=part.head.size + 1)),
+    "cursor back": ("cursor", lambda _, part: replace(part, next=1)),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_what_does_not_hold_is_tampering_and_nothing_of_it_is_kept(how: str, pages: Pages, replica: Replica) -> None:
+    """By the name of its check; the page as it should be is still taken afterwards. SPEC 11.3.1, 11.3.2."""
+    for _ in range(2):
+        admit(pages.ledger, pages.world.bulletin())
+    before, part = replica.verified, pages.part(7)
+    assert before.size == 7
+    check, spoil = BROKEN[how]
+    with pytest.raises(Tampering) as caught:
+        replica.take(spoil(pages, part))
+    assert caught.value.check == check
+    assert replica.verified == before
+    again = Replica(Empty(), ORIGIN, pages.world.pin)  # type: ignore[arg-type]
+    again.take(pages.part())
+    assert again.verified.size == 9
+
+
+def test_4_governance_that_is_kept_back_shows_at_the_next_link(pages: Pages, replica: Replica) -> None:
+    """A revocation that a node hides from one reader. SPEC 11.3.1, 11.3.2, 12.4.2."""
+    admit(pages.ledger, pages.world.revocation("cn-embassy/desk"))
+    admit(pages.ledger, pages.world.bulletin())
+    part = pages.part(replica.verified.size)
+    with pytest.raises(Tampering) as caught:
+        replica.take(replace(part, items=part.items[1:]))
+    assert caught.value.check == "governance-link"
+
+
+def test_a_first_page_begins_with_the_pinned_directory(pages: Pages) -> None:
+    """Another exchange, however well signed, is not this one. SPEC 11.3.1."""
+    stranger = Replica(Empty(), ORIGIN, bytes(32))  # type: ignore[arg-type]
+    with pytest.raises(Tampering):
+        stranger.take(pages.part())
+
+
+def test_5_a_signature_that_does_not_hold_is_tampering(pages: Pages, replica: Replica) -> None:
+    """Though the node has entered it. SPEC 11.3.1, 11.3.2."""
+    first, second = pages.world.bulletin(), pages.world.bulletin()
+    staged = pages.ledger.stage(replace(first, signatures=second.signatures), NOW)
+    built = pages.ledger.build([staged])  # without verifying what is owed
+    pages.ledger.commit(built)
+    pages.ledger.promise(built)
+    with pytest.raises(Tampering) as caught:
+        replica.take(pages.part(replica.verified.size))
+    assert caught.value.check == "bad-signature"
