@@ -21,7 +21,7 @@ from protocol.treehead import Receipt
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = (ROOT / "protocol" / "SPEC.md").read_text("utf-8")
 CLAUSE = re.compile(r"^\*\*(\d+\.\d+\.\d+)\*\*", re.MULTILINE)
-NAMED = re.compile(r"SPEC (\d+\.\d+\.\d+(?:(?:, | and )\d+\.\d+\.\d+)*)")
+NAMED = re.compile(r"(?:SPEC |\()(\d+\.\d+\.\d+(?:(?:, | and )\d+\.\d+\.\d+)*)")
 CLAUSES = CLAUSE.findall(SPEC)
 CLAUSES_MIN = 130
 

@@ -238,6 +238,7 @@ def test_fsck_finds_what_the_entries_tell(operator: Operator, act: Act, index: i
 
 @pytest.mark.parametrize("index", [REVOCATION, SUSPENSION, NEXT_DIRECTORY])
 def test_governance_that_is_left_out_shows_in_the_next_link(operator: Operator, index: int) -> None:
+    """SPEC 12.4.2, 14.2.1."""
     operator.drop(index)
     assert found(audit(operator, operator.cover_up(links=False)))[0] == (index, "governance-link")
 
@@ -254,6 +255,7 @@ def test_an_entry_from_the_future_is_found(operator: Operator) -> None:
 
 
 def test_honest_ledgers_pass_with_all_that_others_hold(operator: Operator) -> None:
+    """SPEC 14.2.1."""
     earlier, receipts = tuple(operator.honest.checkpoints.values()), tuple(range(0, ENTRIES, 7))
     report = audit(operator, operator.honest.checkpoints[ENTRIES], earlier, receipts)
     assert (report.verdict, report.findings, report.warnings, report.missing) == ("ok", (), (), ())
@@ -293,6 +295,7 @@ REWRITES = [
 
 @pytest.mark.parametrize("act, index", REWRITES)
 def test_a_receipt_tells_which_entry_is_not_what_was_promised(operator: Operator, act: Act, index: int) -> None:
+    """SPEC 14.2.1."""
     act(operator, index)
     note = operator.cover_up(time_s=AFTER // 1000 + 60)
     assert (index, "broken-promise") in found(audit(operator, note, receipts=(index,)))
@@ -300,6 +303,7 @@ def test_a_receipt_tells_which_entry_is_not_what_was_promised(operator: Operator
 
 @pytest.mark.parametrize("act, index", REWRITES)
 def test_every_checkpoint_from_before_that_covers_it_tells(operator: Operator, act: Act, index: int) -> None:
+    """SPEC 14.2.1."""
     act(operator, index)
     report = audit(operator, operator.cover_up(), tuple(operator.honest.checkpoints.values()))
     told = {(size - 1, "consistency") for size in CHECKPOINTS if index < size <= operator.size}
@@ -339,6 +343,7 @@ def test_an_entry_dated_before_a_checkpoint_that_it_is_not_in_is_found(operator:
 
 
 def test_two_checkpoints_of_one_size_are_found(operator: Operator) -> None:
+    """SPEC 14.2.1."""
     replace_with_another(operator, LAST)
     report = audit(operator, operator.cover_up(), (operator.honest.checkpoints[ENTRIES],))
     assert found(report) == [(LAST, "consistency")]
@@ -371,6 +376,7 @@ def test_both_lines_of_the_log_must_hold(operator: Operator, change: Callable[[l
 
 
 def test_a_root_that_is_not_that_of_the_entries_is_found(operator: Operator) -> None:
+    """SPEC 14.2.1."""
     operator.cover_up()
     note = signed_checkpoint(ENTRIES, base64.b64decode("A" * 43 + "="), time_of(ENTRIES) // 1000)
     assert found(audit(operator, note)) == [(ENTRIES - 1, "root")]
