@@ -5,7 +5,6 @@ The verdict is the one judge's; this only says in words whose signatures it coun
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,8 +165,3 @@ class JsonBeside(Lookup):
     def directory(self, sha256: bytes) -> bytes | None:
         """The JSON of this one version."""
         return self._directory.encode() if sha256 == self._directory.hash else None
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000

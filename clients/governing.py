@@ -9,9 +9,12 @@ from dataclasses import replace
 from clients.bundles import Plan, plan_of
 from clients.cardfiles import seat_cards
 from clients.client import Client
+from clients.clock import now_ms
 from clients.errors import UsageError
+from clients.expiry import warnings_of
 from clients.holdings import held_key
 from clients.home import Home
+from clients.screen import warn
 from keys.signing import SigningKey
 from protocol.parties import Agency
 
@@ -23,6 +26,8 @@ async def governing(home: Home, key: SigningKey, origin: str = "") -> AsyncItera
         home.profile = replace(home.profile, origin=origin, node="")  # for this command: nothing is saved
     async with Client(home, key) as client:
         yield client
+        for line in warnings_of(client.exchange, home, now_ms()):
+            warn(line)
 
 
 def identity_of(home: Home, agency: str) -> SigningKey:

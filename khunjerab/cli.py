@@ -17,6 +17,7 @@ from clients.screen import show_error
 from khunjerab.lazy import LazyGroup, Place
 
 OFFICER = "clients.commands.officer"
+SESSION = "clients.commands.session"
 
 
 class Commands(LazyGroup):
@@ -29,6 +30,10 @@ class Commands(LazyGroup):
         "ack": Place(OFFICER, "ack", "Tell the sender that a person has read it, or acted on it."),
         "status": Place(OFFICER, "status", "How far a bulletin came with each recipient."),
         "join": Place("clients.commands.joining", "join", "Settle a home in an exchange."),
+        "unlock": Place(SESSION, "unlock", "Hold the opened keyring for a while."),
+        "lock": Place(SESSION, "lock", "End what unlock began."),
+        "doctor": Place(SESSION, "doctor", "Examine home, keys, clock, node, directory and bundle."),
+        "session": Place(SESSION, "session", "Log in and print the token, for curl."),
         "keys": Place("clients.commands.custodian", "keys", "Make, show, hand out, rotate and end keys."),
         "directory": Place("clients.commands.directory", "app", "Draft, sign, check and publish the directory."),
         "audit": Place("clients.commands.audit", "app", "Verify ledgers, prove entries, hand over evidence."),

@@ -9,23 +9,23 @@ import typer
 
 from clients import cardfiles
 from clients.bundles import RENEW_DAYS, Plan, sign_ahead, why_not_now
-from clients.client import Client, now_ms
+from clients.client import Client
+from clients.clock import now_ms
 from clients.commands.context import open_home, run
 from clients.errors import Declined, Unreachable, UsageError
 from clients.governing import agency_in_force, governing, identity_of, plan
 from clients.holdings import only_agency
 from clients.home import Home
 from clients.screen import out, say, warn
+from clients.waiting import keep, waiting
 from keys.keyring import write_private
 from protocol import limits
 from protocol.entry import Submission
-from protocol.errors import ProtocolError
-from protocol.statements import KeyBundle, Kind
-from protocol.times import DAY_MS, format_time
+from protocol.statements import KeyBundle
+from protocol.times import format_time
 
 seat = typer.Typer(help="The seats that the next bundle of an agency will list.", no_args_is_help=True)
 OfAgency = Annotated[str, typer.Option("--agency", help="Of which agency, where this home holds several.")]
-WAITING = "bundles"  # a seat's folder of bundles signed ahead
 
 
 @seat.command()
@@ -137,17 +137,13 @@ def _warn_low(after: Plan) -> None:
 
 
 async def post_waiting(home: Home, files: list[Path]) -> None:
-    """Keep what was signed ahead, and post what is due of it. A bundle posted early would hold up every other one."""
+    """Keep what was signed ahead, and post what is due of it: one posted early would hold up every other."""
     for file in files:
-        bundle = _read(file)
-        if bundle.agency != home.profile.agency:
-            raise UsageError(f"{file} is a bundle of {bundle.agency}, this is a seat of {home.profile.agency}")
-        write_private(home.folder / WAITING / f"{bundle.sequence:04}.bundle", file.read_bytes(), replace=True)
+        keep(home, file)
     async with Client(home) as client:
         await client.sync()
         agency = agency_in_force(client, home.profile.agency)
-        for path in sorted((home.folder / WAITING).glob("*.bundle")):
-            bundle = _read(path)
+        for path, bundle in waiting(home):
             chain = client.exchange.chain(agency)
             if chain and bundle.sequence <= chain[-1].bundle.sequence:
                 path.unlink()  # it stands in the ledger, or another took its place
@@ -158,21 +154,3 @@ async def post_waiting(home: Home, files: list[Path]) -> None:
             await client.post_governance(Submission.decode(path.read_bytes()))
             path.unlink()
             say(f"bundle {bundle.sequence} of {bundle.agency} is posted; it runs until {format_time(bundle.ends)}")
-
-
-def due_bundles(home: Home, now: int) -> list[KeyBundle]:
-    """What was signed ahead, is kept at this seat, and should have been posted by now."""
-    waiting = [_read(path) for path in sorted((home.folder / WAITING).glob("*.bundle"))]
-    return [bundle for bundle in waiting if bundle.starts <= now + DAY_MS]
-
-
-def _read(path: Path) -> KeyBundle:
-    try:
-        submission = Submission.decode(path.read_bytes())
-        if submission.kind is Kind.KEY_BUNDLE:
-            return KeyBundle.decode(submission.statement)
-    except ProtocolError:
-        pass
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    raise UsageError(f"{path} is no key bundle", "khunjerab keys bundle --ahead writes them")

@@ -11,11 +11,12 @@ import typer
 from clients import drafting, endorsing
 from clients.asking import confirm
 from clients.client import Client
+from clients.clock import now_ms
 from clients.commands import drafting as parts
 from clients.commands.context import AsJson, context_of, open_home, run
 from clients.commands.drafting import DEFAULT
 from clients.differing import differences
-from clients.endorsing import Review, now_ms
+from clients.endorsing import Review
 from clients.errors import Declined, UsageError
 from clients.governing import governing
 from clients.holdings import held_key

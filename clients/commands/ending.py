@@ -13,7 +13,8 @@ import typer
 
 from clients import cosigning
 from clients.asking import confirm
-from clients.client import Client, now_ms
+from clients.client import Client
+from clients.clock import now_ms
 from clients.commands.context import open_home, run
 from clients.errors import UsageError
 from clients.governing import agency_in_force, governing
@@ -168,6 +169,4 @@ async def _post_or_pass_on(client: Client, submission: Submission, path: Path | 
         say(f"{left} more signatures of {agency.nation} are needed: khunjerab keys {command} --sign {path.name}")
         return
     receipt = await client.post_governance(submission)
-    say(
-        f"in force from {receipt.head.origin}#{receipt.index} on, and elsewhere once it is entered there"
-    )
+    say(f"in force from {receipt.head.origin}#{receipt.index} on, and elsewhere once it is entered there")

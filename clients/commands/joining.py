@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from clients import joining
+from clients.clock import now_ms
 from clients.commands.context import open_home, run
-from clients.endorsing import now_ms, read_signatures
+from clients.endorsing import read_signatures
 from clients.errors import UsageError
 from clients.screen import say
 from protocol.directory import Directory
@@ -17,11 +18,6 @@ from protocol.errors import ProtocolError
 from protocol.strictjson import unhex
 
 PIN_BYTES = 32
-
-
-def register(app: typer.Typer) -> None:
-    """Put the command at the top of the program."""
-    app.command()(join)
 
 
 @run

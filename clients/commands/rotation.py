@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from clients.client import Client, now_ms
+from clients.client import Client
+from clients.clock import now_ms
 from clients.commands.context import open_home, run
 from clients.errors import Declined, UsageError
 from clients.governing import governing
