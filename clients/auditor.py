@@ -27,7 +27,8 @@ from keys.finding import Finding, Report, joined
 from keys.owed import verifying
 from keys.signing import SigningKey
 from protocol.checkpoint import Checkpoint
-from protocol.directory import Directory, Node
+from protocol.directory import Directory
+from protocol.parties import Node
 from protocol.tiles import WIDTH, partial_width
 from protocol.tlogpolicy import Policy
 from protocol.treehead import Receipt

@@ -31,10 +31,10 @@ from keys.memory import Memory, Source
 from keys.owed import Owed
 from keys.replay import Replay, Step
 from protocol import limits
-from protocol.directory import DAY_MS
 from protocol.merkle import Frontier, leaf_hash
 from protocol.statements import Acknowledgement, Bulletin
 from protocol.tiles import HEIGHT, WIDTH, Tile
+from protocol.times import DAY_MS
 
 DIRECTORY_WARNED_DAYS = 60
 FINDINGS_PER_CHECK_MAX = 100  # one rewritten entry can spoil every one after it

@@ -15,10 +15,10 @@ from keys.lognote import OpenedCheckpoint, open_checkpoint
 from keys.signing import SignatureCheck
 from protocol import limits, merkle
 from protocol.checkpoint import Checkpoint, split_timestamped
-from protocol.directory import Node
 from protocol.entry import Entry
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.note import COSIGNATURE_MLDSA44, Note
+from protocol.parties import Node
 from protocol.tlogpolicy import Policy
 from protocol.treehead import Receipt
 

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from protocol import limits
-from protocol.directory import DAY_MS, Agency, Directory
+from protocol.directory import Directory
 from protocol.header import Recipient
+from protocol.parties import Agency
 from protocol.signing import PublicKey
 from protocol.statements import KeyBundle, Revocation, Seat, Suspect, Suspension
+from protocol.times import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

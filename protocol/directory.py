@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from protocol import limits
 from protocol.errors import Malformed
 from protocol.label import Clearance, Label, why_denied
-from protocol.parties import SHA256_BYTES, Agency, Authority, Feed, Nation, Node
+from protocol.parties import SHA256_BYTES, Agency, Feed, Nation, Node
 from protocol.policy import Policy
 from protocol.strictjson import Members, dumps, loads, unhex
 from protocol.times import DAY_MS, format_time, parse_time
-
-__all__ = ["DAY_MS", "Agency", "Authority", "Directory", "Feed", "Nation", "Node", "format_time", "parse_time"]
 
 TYPE = "khunjerab.directory.v1"
 

@@ -21,10 +21,10 @@ from keys.judge import Refused
 from keys.replay import Replay
 from keys.sealing import SealTo, seal
 from keys.signing import verify_all
-from protocol.directory import DAY_MS
 from protocol.entry import Entry, Submission
 from protocol.header import RELATIONS, Relation
 from protocol.statements import AcknowledgementLine, Bulletin, Kind
+from protocol.times import DAY_MS
 from tests.support.world import CONTENT, NOW, ORIGINS, World, admit, digest_of, label, open_ledger, signed, signing_key
 
 AGENCIES = ("pk-liaison", "pk-site-security", "cn-liaison", "cn-embassy")

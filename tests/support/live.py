@@ -17,7 +17,7 @@ from clients.client import Client
 from clients.home import Home, Profile
 from keys.keyring import Keyring
 from keys.secret import Secret
-from protocol.directory import DAY_MS
+from protocol.times import DAY_MS
 from tests.support.world import (
     BUNDLE_MS,
     ORIGINS,

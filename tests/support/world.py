@@ -28,11 +28,12 @@ from keys.sealing import SealTo
 from keys.secret import Secret
 from keys.signing import SigningKey, verify_all
 from protocol.content import Content, Version
-from protocol.directory import DAY_MS, Agency, Authority, Directory, Feed, Nation, Node, parse_time
+from protocol.directory import Directory
 from protocol.entry import Entry, Submission
 from protocol.header import Header, Recipient
 from protocol.label import Clearance, Label
 from protocol.names import new_bulletin_id
+from protocol.parties import Agency, Authority, Feed, Nation, Node
 from protocol.policy import Policy
 from protocol.signing import KemKey, encode_signatures
 from protocol.statements import (
@@ -49,6 +50,7 @@ from protocol.statements import (
     Suspension,
     statement_hash,
 )
+from protocol.times import DAY_MS, parse_time
 from protocol.treehead import Receipt
 
 NOW = parse_time("2026-11-24T08:00:00Z")  # when every world begins; its first bundles start here

@@ -9,9 +9,9 @@ import pytest
 from keys.card import make_card, open_card
 from keys.errors import CardRefused
 from protocol.card import Card, decode_card
-from protocol.directory import Node
 from protocol.errors import Malformed
 from protocol.pae import pae
+from protocol.parties import Node
 from protocol.sigfile import read_signature, write_signature
 from protocol.signing import KemKey, PublicKey, Signature
 from protocol.strictjson import dumps, loads

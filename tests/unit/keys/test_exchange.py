@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from keys.exchange import Exchange, HeldBundle, bundles_ahead
-from protocol.directory import DAY_MS
 from protocol.header import Recipient
 from protocol.statements import Revocation, Suspect, Suspension
+from protocol.times import DAY_MS
 from tests.support.paper import PaperLedger
 from tests.support.world import BUNDLE_MS, NOW, ORIGINS, World, digest_of, signing_key
 

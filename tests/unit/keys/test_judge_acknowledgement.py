@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from keys.judge import Refused
-from protocol.directory import DAY_MS
 from protocol.policy import Policy
 from protocol.signing import decode_signatures, encode_signatures
 from protocol.statements import ACKNOWLEDGED, AcknowledgementLine
+from protocol.times import DAY_MS
 from tests.support.paper import PaperLedger
 from tests.support.world import NOW, ORIGINS, World, signing_key
 

@@ -9,7 +9,6 @@ import pytest
 
 from keys.judge import Refused, why_not_recipient
 from keys.sealing import SealTo
-from protocol.directory import DAY_MS
 from protocol.entry import Submission
 from protocol.header import Recipient
 from protocol.label import Label
@@ -17,6 +16,7 @@ from protocol.names import new_bulletin_id
 from protocol.policy import Policy
 from protocol.signing import decode_signatures, encode_signatures
 from protocol.statements import Bulletin, Kind
+from protocol.times import DAY_MS
 from tests.support.paper import PaperLedger
 from tests.support.world import BUNDLE_MS, NOW, ORIGINS, World, digest_of, kem_key, label, signed, signing_key
 

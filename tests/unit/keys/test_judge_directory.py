@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from keys.judge import Refused
-from protocol.directory import DAY_MS, Authority
 from protocol.entry import Submission
+from protocol.parties import Authority
 from protocol.statements import DirectoryVersion
+from protocol.times import DAY_MS
 from tests.support.paper import PaperLedger
 from tests.support.world import CUSTODIANS, NOW, World, signed, signing_key
 

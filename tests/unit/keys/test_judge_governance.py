@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from keys.judge import Refused
-from protocol.directory import DAY_MS
 from protocol.entry import Submission
 from protocol.policy import Policy
 from protocol.signing import KemKey
 from protocol.statements import NO_HASH, Seat, Suspect
+from protocol.times import DAY_MS
 from tests.support.paper import PaperLedger
 from tests.support.world import (
     BUNDLE_MS,
