@@ -61,6 +61,7 @@ def test_2_a_bulletin_stands_once(world: World, paper: PaperLedger) -> None:
         verdict = paper.judge(again, NOW + 40 * DAY_MS)
         assert isinstance(verdict, Refused)
         assert (verdict.step, verdict.code, verdict.index) == (2, "seen-before", index)
+        assert str(verdict).startswith("(2) seen-before: ")
 
 
 def test_2_an_id_names_one_bulletin_of_its_sender(world: World, paper: PaperLedger) -> None:
