@@ -1,0 +1,63 @@
+"""The whole audit of a ledger of bulletins, against the rate at which two cores can check its signatures alone."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bench import floors
+from bench.messages import bench_world, sealed
+from bench.table import Figure
+from broker.fsck import Stored
+from keys.auditing import Terms, audit_ledger
+from keys.signing import verify_all
+from tests.support.live import now_ms
+from tests.support.world import ORIGINS, World, open_ledger
+
+GROUP = 256
+MUST, AIM = 0.75, 0.95
+THREADS = 2
+
+
+def audit(rounds: int, entries: int) -> list[Figure]:
+    """One ledger, audited in each round beside the floor of that round."""
+    world = bench_world()
+    with tempfile.TemporaryDirectory(prefix="khunjerab-bench-") as name:
+        path = _build(Path(name), world, entries)
+        rates, signatures = [], []
+        for _ in range(rounds):
+            signatures.append(floors.verify_rate(threads=THREADS))
+            rates.append(_audit_rate(path, world))
+    return [
+        Figure(
+            f"audit of {entries:,} entries, suite 1: share of two cores' Ed25519 verification",
+            [rate / floor for rate, floor in zip(rates, signatures, strict=True)], MUST, AIM,
+            detail={"entries/s": statistics.median(rates), "signatures/s": statistics.median(signatures)},
+        )
+    ]  # fmt: skip
+
+
+def _build(folder: Path, world: World, entries: int) -> Path:
+    ledger = open_ledger(folder, world, now=now_ms())
+    submissions = sealed(world, entries)
+    for at in range(0, len(submissions), GROUP):
+        staged = [ledger.stage(one, now_ms()) for one in submissions[at : at + GROUP]]
+        for one in staged:
+            verify_all(one.checks)
+        built = ledger.build(staged)
+        ledger.commit(built)
+        ledger.promise(built)
+    ledger.storage.close()
+    return folder / "pk-ledger.db"
+
+
+def _audit_rate(path: Path, world: World) -> float:
+    began = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as threads:
+        report = audit_ledger(ORIGINS["PK"], Stored(path), Terms(world.pin, now_ms()), threads)
+    if report.findings:
+        raise RuntimeError(str(report.findings[0]))
+    return report.entries / (time.perf_counter() - began)
