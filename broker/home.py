@@ -19,11 +19,11 @@ from cryptography.x509.oid import NameOID
 from broker.errors import NodeHomeError
 from broker.storage import sqlite
 from keys.keyring import Keyring, open_keyring, seal_keyring, write_private
-from keys.lognote import CosignerKeys, LogSigner
 from keys.lognote import SEED_BYTES as LOG_SEED_BYTES
+from keys.lognote import CosignerKeys, LogSigner
 from keys.secret import Secret
 from keys.signing import SEED_BYTES, SigningKey
-from protocol.directory import Node
+from protocol.parties import Node
 
 _CERTIFICATE_YEARS = 10
 

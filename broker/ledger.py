@@ -2,8 +2,8 @@
 
 The life of a group: ``stage`` judges each submission against the state after those staged before it; the caller
 verifies the signatures owed; ``build`` makes entries and leaves; ``commit`` is one durable append, on any thread;
-``promise`` signs a head and gives each its receipt. ``abandon`` drops what was built when the append failed. Readers see
-``head`` and ``exchange``, which move only in ``promise``.
+``promise`` signs a head and gives each its receipt. ``abandon`` drops what was built when the append failed. Readers
+see ``head`` and ``exchange``, which move only in ``promise``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from keys.exchange import Exchange
 from keys.judge import Accepted, First, NotSentToMe, Refused, apply, judge
 from keys.replay import Replay
 from keys.signing import SignatureCheck, SigningKey
-from protocol import limits, merkle
+from protocol import canonical, limits, merkle
 from protocol.entry import WRAP_BYTES, Entry, Link, Submission
 from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin
 from protocol.treehead import Receipt, TreeHead
@@ -102,7 +102,31 @@ class Ledger:
         last = self.storage.entry(self.tree.size - 1) if self.tree.size else None
         self.exchange, self.link = replay.exchange, replay.link
         self.time = last.time if last else 0
-        self.head = self._sign_head(self.tree.size, self.time)
+        self.broken = self._why_broken()
+        self.head = self._last_signed_head() if self.broken else self._sign_head(self.tree.size, self.time)
+
+    def _why_broken(self) -> str | None:
+        """Why nothing may be signed over what is here; None if it is what this node has signed, and more."""
+        halt = self.storage.halted()
+        if halt is not None:
+            return halt.reason
+        recorded = self.storage.newest_recorded()
+        if recorded is None:
+            return None
+        if recorded.size > self.tree.size:
+            return f"{recorded.size} entries were signed for and {self.tree.size} are here: this ledger is an older one"
+        if self.tree.root(recorded.size) != recorded.root:
+            return f"the root at {recorded.size} is not the one that was recorded before signing"
+        return None
+
+    def _last_signed_head(self) -> TreeHead:
+        """The largest head that was signed while things were well, over what is still here; else an unsigned one."""
+        at_most = self.tree.size
+        while published := self.storage.newest_published(at_most):
+            if published.head and self.tree.root(published.size) == published.root:
+                return TreeHead.from_wire(canonical.decode(published.head, bytes_max=limits.NOTE_BYTES_MAX))
+            at_most = published.size - 1
+        return TreeHead(self.pin, self.origin, 0, merkle.EMPTY_ROOT, 0)
 
     def stage(self, submission: Submission, now: int) -> Staged:
         """Judge one submission, and what lies beside it. Raises Refused.
@@ -155,13 +179,20 @@ class Ledger:
         self.storage.append(built.entries, built.tiles)
 
     def abandon(self) -> None:
-        """After a commit that failed: believe only what is durable. The group may be in it, or not."""
+        """After a commit that failed: believe only what is durable. The group may be in it, or not.
+
+        If this raises, nothing has changed, and it is called again before anything is built.
+        """
         self.tree.reload()
         self._restore_state()
 
+    def advance(self, built: Built) -> None:
+        """The state after a committed group. Nothing is signed."""
+        self.exchange, self.link, self.time = built.exchange, built.link, built.time
+
     def promise(self, built: Built) -> list[Receipt]:
         """Show the group to readers and give a receipt for each entry, all under one head."""
-        self.exchange, self.link, self.time = built.exchange, built.link, built.time
+        self.advance(built)
         self.head = self._sign_head(self.tree.size, built.time)
         return [
             Receipt(new.index, entry.time, entry.link, self.tree.inclusion(new.index, self.head.size), self.head)
@@ -231,9 +262,10 @@ def _new_entry(index: int, entry: Entry, staged: Staged, exchange: Exchange) -> 
             new,
             readers=tuple(addressee.agency for addressee in header.addressees),
             bulletin=(header.sender, header.id),
-            wraps=tuple(StoredWrap(*pair) for pair in zip(seats, submission.wraps, strict=True)),
-            body=submission.body,
+            wraps=tuple(StoredWrap(*pair) for pair in zip(seats, submission.wraps, strict=bool(submission.wraps))),
+            body=submission.body or None,  # none where a ledger is taken back from a copy that lacks it
             body_hash=statement.body,
+            expires=header.expires,
         )
     if isinstance(statement, Acknowledgement):
         lines = tuple(

@@ -4,143 +4,197 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 
+from broker import retention
 from broker.deliveries import Deliveries
-from broker.errors import BrokerError, LedgerBroken
+from broker.door import Door
+from broker.errors import BrokerError, LedgerBroken, NodeHomeError
 from broker.home import NodeConfig, NodeKeys
 from broker.ledger import Ledger, now_ms
+from broker.metrics import Metrics, days_left
 from broker.news import News
+from broker.promises import Promises
 from broker.publisher import Publisher
-from broker.quota import Budget
-from broker.sessions import Session, Sessions
+from broker.sessions import Sessions
+from broker.standing import Standing
 from broker.storage.contract import Storage
+from broker.subscribers import Subscribers
 from broker.writer import Writer
-from protocol.entry import Submission
-from protocol.problem import Problem
-from protocol.signing import decode_signatures
-from protocol.statements import Acknowledgement, Bulletin, KeyBundle, Kind, decode
-from protocol.treehead import Receipt
 
 PUBLISH_SECONDS = 1.0
+SWEEP_SECONDS = 1.0
 WAL_SECONDS = 2.0
+DAY_SECONDS = 86_400.0
+DIRECTORY_WARNING_DAYS = 60
 
 log = structlog.get_logger()
 
 
 class Node:
-    """Everything that ``node serve`` serves. Raises LedgerBroken at the start where it must not sign."""
+    """Everything that ``node serve`` serves. A ledger that must sign nothing is served all the same, for reading."""
 
     def __init__(self, config: NodeConfig, keys: NodeKeys, storage: Storage, clock: Callable[[], int] = now_ms) -> None:
         self.config, self.keys, self.storage, self.clock = config, keys, storage, clock
         self.ledger = Ledger(storage, config.origin, bytes.fromhex(config.pin), keys.receipt)
         if self.ledger.exchange.directory is None:
-            raise LedgerBroken("the ledger has no directory yet: `khunjerab node init --directory D.json SIG…`")
+            raise NodeHomeError("the ledger has no directory yet: `khunjerab node init --directory D.json SIG…`")
+        self.standing = Standing()
+        if self.ledger.broken is not None:
+            self.standing.stop_signing(self.ledger.broken)
+        self.metrics = Metrics()
         self.news = News()
-        self.writer = Writer(self.ledger, self.news, clock)
+        self.writer = Writer(self.ledger, self.news, self.standing, self.metrics, clock)
         self.publisher = Publisher(self.ledger, keys.log)
         self.sessions = Sessions(self.ledger, clock)
-        self.deliveries = Deliveries(self.ledger, self.publisher)
-        self.attempts = Budget(60, lambda: clock() / 1000)
-        self.bulletins = Budget(3600, lambda: clock() / 1000)
-        self.stopped = False
-        self.not_signing: str | None = None
+        self.deliveries = Deliveries(self.ledger, self.publisher, self.standing, clock)
+        self.subscribers = Subscribers(self.deliveries, self.sessions, self.news, self.standing)
+        self.promises = Promises(self.ledger, keys.log, self.standing, self.writer)
+        self.door = Door(self.ledger, self.writer, self.standing, clock)
+        self.metrics.watch(self)
+        self.failed: asyncio.Future[None] | None = None
+        self._publish_failure: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def not_signing(self) -> str | None:
+        """Why this node signs nothing; None if it does."""
+        return self.standing.not_signing
+
     async def start(self) -> None:
-        """Publish once, then run the writer, the publisher and the WAL's checkpoints."""
+        """Publish once, then run everything that goes on by itself. If one of it dies, ``failed`` says so."""
+        self.failed = asyncio.get_running_loop().create_future()
         await self.publish()
         self._tasks = [
             asyncio.create_task(self.writer.run(), name="writer"),
-            asyncio.create_task(self._every(PUBLISH_SECONDS, self.publish), name="publisher"),
-            asyncio.create_task(self._every(WAL_SECONDS, self._checkpoint_wal), name="wal"),
+            asyncio.create_task(_every(PUBLISH_SECONDS, self.publish), name="publisher"),
+            asyncio.create_task(_every(SWEEP_SECONDS, self._sweep), name="sweeper"),
+            asyncio.create_task(_every(WAL_SECONDS, self._checkpoint_wal), name="wal"),
+            asyncio.create_task(_every(DAY_SECONDS, self.once_a_day, at_once=True), name="daily"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._watch)
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        """A task that ended by itself took a part of the node with it: better none than half a node."""
+        if task.cancelled() or self.standing.stopping or self.failed is None or self.failed.done():
+            return
+        error = task.exception()
+        log.critical("task-died", task=task.get_name(), error=repr(error), exc_info=error)
+        self.failed.set_exception(error or RuntimeError(f"the {task.get_name()} ended"))
+
+    def begin_stop(self) -> None:
+        """Refuse what is new, and end what waits: long polls and streams."""
+        self.standing.stopping = True
+        self.news.wake_all()
+        self.subscribers.wake_all()
 
     async def stop(self) -> None:
         """Finish what was taken, sign a last checkpoint, close the store."""
-        self.stopped = True
-        self.news.wake_all()
-        writer, *others = self._tasks
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        if self.writer.failure is None and self.not_signing is None:
+        self.begin_stop()
+        if self._tasks:
+            writer, *others = self._tasks
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            self.writer.close()
+            await asyncio.gather(writer, return_exceptions=True)
+        if self.writer.failure is None:
             await self.publish()
-        self.writer.close()
-        await writer
+        self.writer.disk.shutdown()
+        if self.failed is not None and self.failed.done():
+            self.failed.exception()  # looked at, or asyncio complains
         self.storage.close()
 
-    async def _every(self, seconds: float, act: Callable[[], object]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            result = act()
-            if asyncio.iscoroutine(result):
-                await result
-
     async def publish(self) -> None:
-        """A checkpoint if one is due. What the ledger's own roots contradict is never signed over."""
-        if self.not_signing or not self.publisher.is_due(self.clock() // 1000):
+        """A checkpoint if one is due. What the ledger's own roots contradict is never signed over.
+
+        After an append failed, a checkpoint is written every second: it shows when the store is well again.
+        """
+        failing = self.writer.failure is not None
+        if self.not_signing is not None or not (failing or self.publisher.is_due(self.clock() // 1000)):
             return
-        loop = asyncio.get_running_loop()
+        if failing and not self.writer.recover():
+            return
         try:
-            checkpoint = await loop.run_in_executor(None, self.publisher.derive)
-            async with self.writer.lock:
-                await loop.run_in_executor(self.writer.disk, self.publisher.publish, checkpoint, self.clock() // 1000)
+            head = await asyncio.get_running_loop().run_in_executor(None, self.publisher.derive)
+            await self.write(lambda: self.publisher.publish(head, self.clock() // 1000))
         except LedgerBroken as error:
-            self.not_signing = str(error)
-            log.critical("ledger-broken", error=str(error))
+            self.standing.stop_signing(str(error))
         except BrokerError as error:
-            log.error("checkpoint-failed", error=str(error))
+            if self._publish_failure is None:
+                log.error("checkpoint-failed", error=str(error))  # noqa: TRY400 - no trace in the log
+            self._publish_failure = str(error)
         else:
-            self.news.announce([])
+            if failing or self._publish_failure is not None:
+                log.info("storage-recovered")
+            self._publish_failure = self.writer.failure = None
+            self.subscribers.wake_uncovered()
+
+    async def write(self, act: Callable[[], None]) -> None:
+        """Run ``act`` on the one thread that writes, between two groups."""
+        async with self.writer.lock:
+            await asyncio.get_running_loop().run_in_executor(self.writer.disk, act)
+
+    async def _sweep(self) -> None:
+        self.subscribers.wake_ended()
 
     async def _checkpoint_wal(self) -> None:
-        checkpoint_wal = getattr(self.storage, "checkpoint_wal", None)
-        if checkpoint_wal is not None:
-            with contextlib.suppress(RuntimeError):
-                await asyncio.get_running_loop().run_in_executor(None, checkpoint_wal)
+        with contextlib.suppress(RuntimeError):
+            await asyncio.get_running_loop().run_in_executor(None, self.storage.checkpoint_wal)
 
-    async def post(self, session: Session, submission: Submission) -> Receipt:
-        """Admit one submission of a session. Raises Problem.
-
-        (0) The session's key speaks for it and its budget of attempts is not spent; (1) to (8) are the judge's; (9) the
-        agency's quota of bulletins.
-        """
-        speaker, policy = session.speaker, self.ledger.exchange.in_force.policy
-        who = speaker.agency or speaker.key.key_id.hex()
-        if not self.attempts.spend(who, policy.attempts_per_minute):
-            raise Problem("too-many-attempts", f"{who} has used its attempts of this minute", {"step": 0})
-        if self.not_signing:
-            raise Problem("not-signing", f"this node takes nothing: {self.not_signing}")
-        self._require_speaks_for(session, submission)
-        if submission.kind is not Kind.BULLETIN:
-            return await self.writer.submit(submission)
-        if not self.bulletins.spend(who, policy.bulletins_per_hour):
-            raise Problem("quota-exceeded", f"{who} has used its bulletins of this hour", {"step": 9})
+    async def once_a_day(self) -> None:
+        """Expunge what has had its time, and say when the directory runs out."""
+        self._warn_of_directory()
+        expunged = 0
         try:
-            return await self.writer.submit(submission)
-        except Problem:
-            self.bulletins.spend(who, policy.bulletins_per_hour, -1)  # only what is admitted counts
-            raise
+            while indexes := retention.expirable(self.ledger, self.clock()):
+                await self.write(lambda indexes=indexes: self.storage.expunge(indexes))  # type: ignore[misc]
+                expunged += len(indexes)
+        except BrokerError as error:
+            log.error("expunge-failed", error=str(error))  # noqa: TRY400 - the same
+        if expunged:
+            self.deliveries.forget()
+            log.info("expunged", bodies=expunged)
 
-    def _require_speaks_for(self, session: Session, submission: Submission) -> None:
-        """(0) A seat posts for its own agency; governance is posted by anyone it is signed by, or logged in."""
-        speaker = session.speaker
-        statement = decode(submission.kind, submission.statement)
-        if isinstance(statement, Bulletin):
-            named = (statement.header.sender, statement.header.key_id)
-        elif isinstance(statement, Acknowledgement):
-            named = (statement.sender, statement.key_id)
-        else:
-            self._require_may_post_governance(session, submission, statement)
-            return
-        if speaker.kind != "seat" or named != (speaker.agency, session.key_id):
-            raise Problem("not-speaking-for", f"this session does not speak for {named[0]} with that key", {"step": 0})
+    def _warn_of_directory(self) -> None:
+        exchange, now = self.ledger.exchange, self.clock()
+        version, left = exchange.in_force.version, days_left(exchange.in_force.expires, now)
+        grace = days_left(exchange.grace_ends(), now)
+        if grace <= 0:
+            log.error("directory-ended", version=version, hint="no bulletin is admitted before the next version")
+        elif left <= 0:
+            log.error("directory-in-grace", version=version, days_left=round(grace, 1))
+        elif left <= DIRECTORY_WARNING_DAYS:
+            log.warning("directory-ends-soon", version=version, days_left=round(left, 1))
 
-    def _require_may_post_governance(self, session: Session, submission: Submission, statement: object) -> None:
-        signers = {signature.key_id for signature in decode_signatures(submission.signatures)}
-        own_bundle = isinstance(statement, KeyBundle) and statement.agency == session.speaker.agency
-        if session.key_id not in signers and not own_bundle:
-            raise Problem("not-speaking-for", "governance is posted by one of its signers", {"step": 0})
+    def state(self) -> dict[str, Any]:
+        """What ``/readyz`` and ``node status`` show."""
+        exchange, published, now = self.ledger.exchange, self.publisher.newest, self.clock()
+        return {
+            "ready": self.not_signing is None and self.writer.failure is None and not self.standing.stopping,
+            "not_signing": self.not_signing,
+            "storage": self.writer.failure,
+            "stopping": self.standing.stopping,
+            "entries": self.ledger.tree.size,
+            "head": self.ledger.head.size,
+            "checkpoint": {"size": published.size, "age_s": self.publisher.age_s(now // 1000)} if published else None,
+            "directory": {
+                "version": exchange.in_force.version,
+                "days_left": round(days_left(exchange.in_force.expires, now), 1),
+                "grace_days_left": round(days_left(exchange.grace_ends(), now), 1),
+            },
+            "sessions": len(self.sessions),
+            "streams": len(self.subscribers),
+        }
+
+
+async def _every(seconds: float, act: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:
+    while True:
+        if not at_once:
+            await asyncio.sleep(seconds)
+        at_once = False
+        await act()

@@ -6,9 +6,11 @@ from broker.errors import LedgerBroken
 from broker.ledger import Ledger
 from broker.storage.contract import Published
 from keys.lognote import LogSigner
+from protocol import canonical
 from protocol.checkpoint import Checkpoint
-from protocol.merkle import Frontier, leaf_hash
+from protocol.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from protocol.note import Note
+from protocol.treehead import TreeHead
 
 RENEWED_SECONDS = 60  # a checkpoint without news
 _CHUNK_ENTRIES = 256
@@ -20,16 +22,13 @@ class Publisher:
     def __init__(self, ledger: Ledger, signer: LogSigner) -> None:
         self._ledger, self._storage, self._signer = ledger, ledger.storage, signer
         self._signed_s = 0
-        recorded = self._storage.newest_recorded() or Published(0, Frontier().root(), "")
-        if recorded.size > ledger.tree.size:
-            raise LedgerBroken(
-                f"{recorded.size} entries were signed for and {ledger.tree.size} are here: "
-                "this ledger is older than what it promised; run `khunjerab node restore`"
-            )
-        self._frontier = Frontier.of(recorded.size, ledger.tree.node)
-        if self._frontier.root() != recorded.root:
-            raise LedgerBroken(f"the root at {recorded.size} is not the one that was recorded before signing")
-        self.newest = self._storage.newest_published()
+        self.newest = self._storage.newest_published(ledger.head.size)
+        start = self._storage.newest_recorded() or Published(0, EMPTY_ROOT, "")
+        self._frontier = Frontier() if ledger.broken else Frontier.of(start.size, ledger.tree.node)
+
+    def age_s(self, now_s: int) -> int:
+        """Seconds since the newest was signed by this process."""
+        return now_s - self._signed_s if self._signed_s else -1
 
     def is_due(self, now_s: int) -> bool:
         """Whether there is news, or a minute has gone by without."""
@@ -37,7 +36,7 @@ class Publisher:
             return self._ledger.head.size > 0
         return now_s - self._signed_s >= RENEWED_SECONDS
 
-    def derive(self) -> Checkpoint:
+    def derive(self) -> TreeHead:
         """(1) What is committed, its leaves computed again from the bytes read back, by another code path."""
         head = self._ledger.head
         frontier = self._frontier.copy()
@@ -50,14 +49,15 @@ class Publisher:
         if frontier.root() != head.root:
             raise LedgerBroken(f"the entries below {head.size} do not hash to the root that was promised")
         self._frontier = frontier
-        return Checkpoint(head.origin, head.size, head.root)
+        return head
 
-    def publish(self, checkpoint: Checkpoint, now_s: int) -> None:
+    def publish(self, head: TreeHead, now_s: int) -> None:
         """(2) Make size and root durable, extending the last so recorded; (3) sign; (4) show.
 
         A crash after (2) leaves a root without a note, which the next start signs again: the same tree. Called by one
         thread at a time, like every write.
         """
+        checkpoint = Checkpoint(head.origin, head.size, head.root)
         recorded = self._storage.newest_recorded()
         if recorded and (
             recorded.size > checkpoint.size or (recorded.size == checkpoint.size and recorded.root != checkpoint.root)
@@ -65,6 +65,6 @@ class Publisher:
             raise LedgerBroken(f"a larger or another tree was recorded at {recorded.size}")
         self._storage.record_root(checkpoint.size, checkpoint.root)
         note = Note(checkpoint.text(), tuple(self._signer.lines(checkpoint, now_s))).encode()
-        self._storage.publish(checkpoint.size, note)
+        self._storage.publish(checkpoint.size, note, canonical.encode(head.to_wire()))
         self._signed_s = now_s
         self.newest = Published(checkpoint.size, checkpoint.root, note)

@@ -23,7 +23,7 @@ class Budget:
         """Take ``amount`` if it is there; names come from the directory, so there are at most as many buckets."""
         now = self._clock()
         bucket = self._buckets.setdefault(name, _Bucket(limit, now))
-        bucket.tokens = min(limit, bucket.tokens + (now - bucket.filled) * limit / self._seconds)
+        bucket.tokens = min(limit, bucket.tokens + max(0.0, now - bucket.filled) * limit / self._seconds)
         bucket.filled = now
         if bucket.tokens < amount:
             return False

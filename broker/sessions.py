@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from broker.ledger import Ledger
@@ -13,12 +15,16 @@ from keys.exchange import Exchange
 from keys.signing import SignatureCheck
 from protocol import limits
 from protocol.login import Login
+from protocol.parties import Agency
 from protocol.problem import Problem
 from protocol.signing import PublicKey, Signature
 
 LIFE_SECONDS = 15 * 60
 NONCE_LIFE_SECONDS = 120
 SESSIONS_MAX = 16_384
+SESSIONS_PER_KEY_MAX = 64
+WAITING_PER_SESSION_MAX = 16  # long polls and streams
+NOBODY = "-"  # no agency is called so
 _TOKEN_BYTES = 32
 _JUDGED_AGAIN_MS = 1000
 _SKEW_MS = limits.CLOCK_SKEW_SECONDS_MAX * 1000
@@ -42,24 +48,43 @@ class Speaker:
 
 def speaker_of(exchange: Exchange, key_id: bytes, now: int) -> Speaker | None:
     """Who ``key_id`` is in the state now: a seat in force, an identity key, an authority key; else None."""
-    directory = exchange.in_force
-    for nation in directory.nations:
+    for nation in exchange.in_force.nations:
         for authority in nation.authorities:
             if authority.key.key_id == key_id:
                 return Speaker("authority", None, nation.id, authority.key, ())
-    for agency in directory.agencies:
-        if agency.identity.key_id == key_id:
-            if exchange.is_revoked(agency.id, key_id) or exchange.is_suspended(agency.id):
-                return None
-            return Speaker("identity", agency.id, agency.nation, agency.identity, ())
-        seat = exchange.seat_key(agency.id, key_id, now)
-        if seat is not None:
-            return (
-                None
-                if exchange.is_suspended(agency.id)
-                else Speaker("seat", agency.id, agency.nation, seat, agency.roles)
-            )
+    for agency in exchange.in_force.agencies:
+        speaker = _speaker_in(exchange, agency, key_id, now)
+        if speaker is not None:
+            return speaker
     return None
+
+
+def _speaker_in(exchange: Exchange, agency: Agency, key_id: bytes, now: int) -> Speaker | None:
+    """The same, where it can be of this agency only."""
+    if exchange.is_suspended(agency.id):
+        return None
+    if agency.identity.key_id == key_id:
+        if exchange.is_revoked(agency.id, key_id):
+            return None
+        return Speaker("identity", agency.id, agency.nation, agency.identity, ())
+    seat = exchange.seat_key(agency.id, key_id, now)
+    return Speaker("seat", agency.id, agency.nation, seat, agency.roles) if seat else None
+
+
+def _still(exchange: Exchange, speaker: Speaker, key_id: bytes, now: int) -> Speaker | None:
+    """Who a session's key is now: looked for where it was, as streams are checked every second."""
+    if speaker.agency is None:
+        return speaker_of(exchange, key_id, now)
+    agency = exchange.agency(speaker.agency)
+    return _speaker_in(exchange, agency, key_id, now) if agency else None
+
+
+def reader_of(session: Session) -> str | None:
+    """The name that deliveries are found by: an authority key reads what is for everyone, the role audit everything."""
+    speaker = session.speaker
+    if speaker.audits:
+        return None
+    return speaker.agency if speaker.kind == "seat" and speaker.agency else NOBODY
 
 
 @dataclass(slots=True)
@@ -71,6 +96,18 @@ class Session:
     speaker: Speaker
     judged_by: Exchange
     judge_again: int = 0  # a bundle may have ended since
+    waiting: int = 0  # its long polls and streams
+
+    @contextlib.contextmanager
+    def wait(self) -> Iterator[None]:
+        """Held by each long poll and stream. Raises Problem where there are too many."""
+        if self.waiting >= WAITING_PER_SESSION_MAX:
+            raise Problem("too-many-attempts", f"this session has {self.waiting} requests waiting already")
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
 
 
 class Sessions:
@@ -80,7 +117,13 @@ class Sessions:
         self._ledger, self._clock = ledger, clock
         self._started = clock()
         self._sessions: dict[bytes, Session] = {}
+        self._by_key: dict[bytes, deque[bytes]] = {}
         self._nonces: dict[bytes, int] = {}
+        self._forgotten = self._started
+
+    def __len__(self) -> int:
+        """How many are open, or ended a moment ago."""
+        return len(self._sessions)
 
     def open(self, login: Login, signature: Signature) -> tuple[str, Session]:
         """A bearer token and its session. Raises Problem.
@@ -117,6 +160,10 @@ class Sessions:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         session = Session(signature.key_id, now + LIFE_SECONDS * 1000, speaker, self._ledger.exchange)
         self._sessions[_digest(token)] = session
+        own = self._by_key.setdefault(signature.key_id, deque())
+        own.append(_digest(token))
+        if len(own) > SESSIONS_PER_KEY_MAX:  # one key never crowds out the others
+            self._sessions.pop(own.popleft(), None)
         return token, session
 
     def check(self, token: str) -> Session:
@@ -125,26 +172,32 @@ class Sessions:
         Tokens are found by their SHA-256, so that no comparison leaks how much of one was right.
         """
         session = self._sessions.get(_digest(token))
-        now = self._clock()
-        if session is None or session.expires <= now:
+        if session is None:
             raise Problem("not-logged-in", "the session has ended or never was")
         return self.recheck(session)
 
     def recheck(self, session: Session) -> Session:
-        """The same session against the newest state: revocation and suspension end it at once. Raises Problem."""
-        now = self._clock()
-        if session.judged_by is not self._ledger.exchange or now >= session.judge_again:
-            speaker = speaker_of(self._ledger.exchange, session.key_id, now)
+        """The same session against time and newest state: revocation and suspension end it at once. Raises Problem."""
+        now, exchange = self._clock(), self._ledger.exchange
+        if session.expires <= now:
+            raise Problem("not-logged-in", "the session has ended")
+        if session.judged_by is not exchange or now >= session.judge_again:
+            speaker = _still(exchange, session.speaker, session.key_id, now)
             if speaker is None:
                 raise Problem("not-logged-in", "the key of this session is no longer in force")
-            session.speaker, session.judged_by = speaker, self._ledger.exchange
+            session.speaker, session.judged_by = speaker, exchange
             session.judge_again = now + _JUDGED_AGAIN_MS
         return session
 
     def _forget(self, now: int) -> None:
-        old = now - NONCE_LIFE_SECONDS * 1000
+        """Once a second at most, as it looks at every one."""
+        if now < self._forgotten + 1000:
+            return
+        self._forgotten, old = now, now - NONCE_LIFE_SECONDS * 1000
         self._nonces = {nonce: seen for nonce, seen in self._nonces.items() if seen > old}
         self._sessions = {digest: s for digest, s in self._sessions.items() if s.expires > now}
+        live = {session.key_id for session in self._sessions.values()}
+        self._by_key = {key_id: own for key_id, own in self._by_key.items() if key_id in live}
 
 
 def _digest(token: str) -> bytes:

@@ -27,20 +27,27 @@ class Tree:
         self.reload()
 
     def reload(self) -> None:
-        """Begin again from what is durable: after a start, and after any append that failed."""
+        """Begin again from what is durable: after a start, and after any append that failed.
+
+        All of it or, if it raises, nothing: readers of what was promised go on with what is in memory.
+        """
         size = self._storage.size()
-        self._edge, self._full, self._new, self.size = [], [], [], size
-        self._cache.clear()
+        edge: list[Tile] = []
+        filled: list[int] = []
         level, hashes = 0, self._storage.leaf_hashes(size - size % TILE_HASHES, size)
+        if len(hashes) != size % TILE_HASHES:
+            raise LedgerBroken("the store lacks leaf hashes of its newest entries")
         full = size // TILE_HASHES
         while hashes or full:
-            self._edge.append(_tile_of(hashes))
-            self._full.append(full)
+            edge.append(_tile_of(hashes))
+            filled.append(full)
             start = full - full % TILE_HASHES
             hashes = self._storage.tile_roots(level, start)
             if len(hashes) != full - start:
                 raise LedgerBroken(f"the store lacks full tiles of level {level}")
             level, full = level + 1, full // TILE_HASHES
+        self._edge, self._full, self._new, self.size = edge, filled, [], size
+        self._cache.clear()
 
     def append(self, leaf: bytes) -> None:
         """Add a leaf hash; tiles that it fills are collected for ``take_new_tiles``."""

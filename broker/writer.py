@@ -1,6 +1,6 @@
 """The one writer: submissions become entries in groups, one durable append for each group (SPEC §12.5).
 
-It wakes once a turn of the loop, takes all that waits, and while a group is on its way to the disk the next one gathers.
+It wakes once a turn of the loop, takes all that waits, and while a group is on its way to the disk the next gathers.
 There is no gathering delay: a lone submission pays only for itself.
 """
 
@@ -16,7 +16,10 @@ import structlog
 
 from broker.errors import BrokerError, LedgerBroken
 from broker.ledger import Built, Ledger, Staged, now_ms
+from broker.metrics import Metrics
 from broker.news import News
+from broker.quota import Budget
+from broker.standing import Standing
 from keys.errors import BadSignature
 from keys.judge import Refused
 from keys.signing import verify_all
@@ -44,15 +47,25 @@ class Waiting:
 class Writer:
     """Runs as one task; ``submit`` is for everyone else. ``lock`` is held over every durable write."""
 
-    def __init__(self, ledger: Ledger, news: News, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        news: News,
+        standing: Standing,
+        metrics: Metrics,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
         self.ledger = ledger
         self.lock = asyncio.Lock()
-        self._news, self._clock = news, clock
+        self._news, self._standing, self._metrics, self._clock = news, standing, metrics, clock
+        self.bulletins = Budget(3600, lambda: clock() / 1000)
         self._pending: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._threads = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="verify")
         self.disk = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._closing = False
+        self._appending = False
+        self._stale = False  # what is in memory is not what is durable: nothing is built before it is
         self.failure: str | None = None  # why the last append failed; None when it did not
 
     async def submit(self, submission: Submission) -> Receipt:
@@ -67,14 +80,18 @@ class Writer:
         return await waiting.receipt
 
     async def run(self) -> None:
-        """Write until ``close``; what was taken is finished first."""
-        while not self._closing or self._pending:
-            await self._wake.wait()
-            self._wake.clear()
+        """Write until ``close``; what was taken is finished first. If this raises, the node must go down."""
+        try:
+            while not self._closing or self._pending:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._pending:
+                    await self._write_group()
+        finally:
+            self._closing = True
             while self._pending:
-                await self._write_group()
-        self._threads.shutdown()
-        self.disk.shutdown()
+                _refuse(self._pending.popleft(), Problem("stopping", "this node is going down"))
+            self._threads.shutdown(wait=False)
 
     def close(self) -> None:
         """Take nothing more, and let ``run`` end."""
@@ -82,29 +99,62 @@ class Writer:
         self._wake.set()
 
     async def _write_group(self) -> None:
+        if self._standing.not_signing is not None or (self._stale and not self._reload()):
+            self._refuse_all()
+            return
         group = self._stage_group()
         group = await self._drop_badly_signed(group)
+        group = self._drop_over_quota(group)
         if not group:
             return
         try:
-            built = self.ledger.build([staged for _, staged in group])
-            async with self.lock:
-                await asyncio.get_running_loop().run_in_executor(self.disk, self.ledger.commit, built)
-            receipts = self.ledger.promise(built)
+            receipts, built = await self._append(group)
         except BrokerError as error:
-            self._fail([waiting for waiting, _ in group], error)
+            self._fail(group, error)
             return
+        except BaseException:  # a defect: whether anything is durable is unknown, so nobody is told it is not
+            for waiting, _ in group:
+                _refuse(waiting, Problem("internal-error", "something unexpected; the node's log has it"))
+            raise
         self.failure = None
+        self._metrics.receipts.inc(len(receipts))
         for (waiting, _), receipt in zip(group, receipts, strict=True):
             _resolve(waiting, receipt)
         self._announce(built)
+
+    async def _append(self, group: list[tuple[Waiting, Staged]]) -> tuple[list[Receipt], Built]:
+        """Build, commit, promise: the three steps that make entries."""
+        self._appending = self._stale = True
+        try:
+            built = self.ledger.build([staged for _, staged in group])
+            async with self.lock:
+                with self._metrics.append_seconds.time():
+                    await asyncio.get_running_loop().run_in_executor(self.disk, self.ledger.commit, built)
+            receipts = self.ledger.promise(built)
+            self._stale = False
+        finally:
+            self._appending = False
+        return receipts, built
+
+    def _refuse_all(self) -> None:
+        """Nothing can be written now: tell everyone, rather than let them wait."""
+        reason = self._standing.not_signing
+        problem = (
+            Problem("not-signing", f"this node takes nothing: {reason}")
+            if reason is not None
+            else Problem("storage-unavailable", f"the node could not write it: {self.failure}")
+        )
+        while self._pending:
+            _refuse(self._pending.popleft(), problem)
 
     def _announce(self, built: Built) -> None:
         self._news.announce(reader for new in built.entries for reader in new.readers)
 
     def _stage_group(self) -> list[tuple[Waiting, Staged]]:
-        """Judge what waits. Governance stands alone in its group, as it changes what the next is judged by; so does
-        the second of two submissions of one thing, as the first may yet fail.
+        """Judge what waits.
+
+        Governance stands alone in its group, as it changes what the next is judged by; so does the second of two
+        submissions of one thing, as the first may yet fail.
         """
         group: list[tuple[Waiting, Staged]] = []
         names = set[object]()
@@ -127,9 +177,22 @@ class Writer:
         return group
 
     def _stage(self, waiting: Waiting, now: int) -> Staged | None:
-        """Judge one; a refusal is told at once, a repeat gets the receipt of the first."""
+        """Judge one; a refusal is told at once, a repeat gets the receipt of the first.
+
+        A defect that one submission finds is told to whoever sent it, and stops nobody else: nothing was changed yet.
+        """
         if waiting.receipt.done():  # its client went away
             return None
+        try:
+            return self._judge(waiting, now)
+        except BrokerError as error:
+            _refuse(waiting, Problem("storage-unavailable", f"the store cannot be read: {error}"))
+        except Exception:
+            log.exception("unexpected", while_judging=waiting.submission.kind.word)
+            _refuse(waiting, Problem("internal-error", "something unexpected; the node's log has it"))
+        return None
+
+    def _judge(self, waiting: Waiting, now: int) -> Staged | None:
         try:
             return self.ledger.stage(waiting.submission, now)
         except Refused as refused:
@@ -137,8 +200,6 @@ class Writer:
                 _resolve(waiting, self.ledger.receipt_of(refused.index))
             else:
                 _refuse(waiting, problem_of(refused))
-        except BrokerError as error:
-            _refuse(waiting, Problem("storage-unavailable", f"the store cannot be read: {error}"))
         return None
 
     async def _drop_badly_signed(self, group: list[tuple[Waiting, Staged]]) -> list[tuple[Waiting, Staged]]:
@@ -158,18 +219,56 @@ class Writer:
                 _refuse(waiting, Problem("bad-signature", "a signature does not verify", {"step": 8}))
         return [pair for pair, held in zip(group, holds, strict=True) if held]
 
-    def _fail(self, group: list[Waiting], error: BrokerError) -> None:
+    def _drop_over_quota(self, group: list[tuple[Waiting, Staged]]) -> list[tuple[Waiting, Staged]]:
+        """(9) The agency's bulletins of this hour. Only what is admitted counts, and a repeat was answered before."""
+        within = []
+        limit = self.ledger.exchange.in_force.policy.bulletins_per_hour
+        for waiting, staged in group:
+            sender = _sender(staged)
+            if sender is None or self.bulletins.spend(sender, limit):
+                within.append((waiting, staged))
+            else:
+                detail = f"{sender} has used its {limit} bulletins of this hour"
+                _refuse(waiting, Problem("quota-exceeded", detail, {"step": 9}))
+        return within
+
+    def _fail(self, group: list[tuple[Waiting, Staged]], error: BrokerError) -> None:
         """An append failed: forget what was built, tell everyone, go on with what is durable."""
+        if self.failure is None:
+            log.error("append-failed", error=str(error), entries=len(group))
         self.failure = str(error)
-        log.error("append-failed", error=str(error), entries=len(group))
-        for waiting in group:
+        self._metrics.append_failures.inc()
+        limit = self.ledger.exchange.in_force.policy.bulletins_per_hour
+        for waiting, staged in group:
+            sender = _sender(staged)
+            if sender is not None:
+                self.bulletins.spend(sender, limit, -1)
             _refuse(waiting, Problem("storage-unavailable", f"the node could not write it: {error}"))
+        self._reload()
+
+    def recover(self) -> bool:
+        """Whether the ledger can be read and signed again, asked from time to time after a failure."""
+        return not self._appending and (not self._stale or self._reload())
+
+    def _reload(self) -> bool:
+        """Whether memory is again what is durable. While it cannot be read, every submission is refused."""
         try:
             self.ledger.abandon()
-        except BrokerError as second:  # reading fails too: every submission is refused until it does not
-            log.error("reload-failed", error=str(second))
-            if isinstance(second, LedgerBroken):
-                raise
+        except LedgerBroken as error:
+            self._standing.stop_signing(str(error))
+        except BrokerError as error:
+            self.failure = str(error)
+            return False
+        if self.ledger.broken is not None:
+            self._standing.stop_signing(self.ledger.broken)
+        self._stale = False
+        return self._standing.not_signing is None
+
+
+def _sender(staged: Staged) -> str | None:
+    """The agency whose quota a bulletin takes from."""
+    statement = staged.accepted.statement
+    return statement.header.sender if isinstance(statement, Bulletin) else None
 
 
 def _name(staged: Staged) -> object:
@@ -185,6 +284,9 @@ def _which_hold(group: Sequence[Staged]) -> list[bool]:
         try:
             verify_all(staged.checks)
         except BadSignature:
+            holds.append(False)
+        except Exception:
+            log.exception("unexpected", while_verifying=staged.submission.kind.word)
             holds.append(False)
         else:
             holds.append(True)

@@ -9,7 +9,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Self
 
 import aiohttp
@@ -22,11 +22,17 @@ from protocol.errors import Malformed, ProtocolError
 from protocol.login import NONCE_BYTES, Login, encode_signed
 from protocol.page import PAGE_BYTES_READ_MAX, Cursor, Part, decode_page, format_cursor
 from protocol.problem import Problem
+from protocol.stream import format_credit, problem_of_close
 from protocol.treehead import Receipt
 
 MEDIA_TYPE = "application/vnd.khunjerab.v1+msgpack"
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
 _RENEW_SECONDS = 60
+HEARTBEAT_SECONDS = 20
+
+
+class UpgradeRefused(Unreachable):
+    """What stands between here and the node passes no WebSocket: poll instead."""
 
 
 class Pinned(aiohttp.Fingerprint):
@@ -110,19 +116,23 @@ class Wire:
                 if answer.status == 200:  # noqa: PLR2004 - the one success of SPEC §11
                     return data
                 raise _declined(answer.status, data)
-        except aiohttp.ServerFingerprintMismatch:
-            raise Declined(
+        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: Exception) -> ClientError:
+        """Nothing was answered; or somebody else did, with a certificate of his own."""
+        if isinstance(error, aiohttp.ServerFingerprintMismatch):
+            return Declined(
                 f"{self.url} shows a certificate that the directory does not list",
                 "nothing was sent; ask the node's operator, and compare directory versions",
                 "tls-not-pinned",
-            ) from None
-        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
-            reason = str(error) or type(error).__name__
-            raise Unreachable(f"{self.url} does not answer: {reason}", "check the link and the node") from None
+            )
+        reason = str(error) or type(error).__name__
+        return Unreachable(f"{self.url} does not answer: {reason}", "check the link and the node")
 
     async def json(self, method: str, path: str, *, login: bool = True, **params: str | int) -> dict[str, Any]:
         """An answer that is a JSON object."""
-        value = json.loads(await self.request(method, path, login=login, bytes_max=8 << 20, **params))
+        value = json.loads(await self.request(method, path, login=login, bytes_max=8 << 20, **params))  # type: ignore[arg-type]
         if not isinstance(value, dict):
             raise Declined("the node's answer is no JSON object")
         return value
@@ -191,6 +201,60 @@ class Wire:
         )
         return decode_page(data)
 
+    async def stream(
+        self, after: Cursor, known: Cursor, *, credit: int = limits.PAGE_ENTRIES_MAX
+    ) -> AsyncGenerator[tuple[Part, ...], None]:
+        """Pages as they are pushed, unverified. What came is given back as credit when the next one is asked for.
+
+        Ends only by raising: Declined where the session has ended, which the next call opens anew; Unreachable; or
+        UpgradeRefused. Close it (``contextlib.aclosing``) when done.
+        """
+        if self._http is None:
+            msg = "use the wire in `async with`"
+            raise RuntimeError(msg)
+        headers = {"Authorization": f"Bearer {await self._bearer()}"}
+        params = {"after": format_cursor(after), "known": format_cursor(known)}
+        try:
+            async with self._http.ws_connect(
+                self.url + "/v1/deliveries",
+                headers=headers,
+                params=params,
+                heartbeat=HEARTBEAT_SECONDS,
+                max_msg_size=PAGE_BYTES_READ_MAX + 1,
+            ) as socket:
+                while True:
+                    if credit:
+                        await socket.send_str(format_credit(credit))
+                    message = await socket.receive()
+                    if message.type is not aiohttp.WSMsgType.BINARY:
+                        raise self._why_ended(message)
+                    parts = decode_page(message.data)
+                    yield parts
+                    credit = sum(len(part.items) for part in parts)
+        except aiohttp.WSServerHandshakeError as error:
+            raise self._why_not_upgraded(error.status) from None
+        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
+            raise self._failure(error) from None
+
+    def _why_ended(self, message: aiohttp.WSMessage) -> ClientError:
+        """What a stream that was ended comes to; a session that ended is opened anew at the next request."""
+        code = message.data if message.type is aiohttp.WSMsgType.CLOSE else None
+        try:
+            error = error_of(problem_of_close(code, str(message.extra)))
+        except Malformed as malformed:
+            return Unreachable(f"{self.url}: {malformed.detail}", "check the link and the node")
+        if isinstance(error, Declined) and error.code == "not-logged-in":
+            self._token = None
+        return error
+
+    def _why_not_upgraded(self, status: int) -> ClientError:
+        if status == 401:  # noqa: PLR2004 - the session ended on the way
+            self._token = None
+            return Declined(f"{self.url} does not know this session", "log in again", "not-logged-in")
+        if status >= 500:  # noqa: PLR2004 - server errors
+            return Unreachable(f"{self.url} answers with status {status}", "try again soon")
+        return UpgradeRefused(f"{self.url} passes no WebSocket (status {status})", "polling instead")
+
     async def body(self, sha256: bytes) -> tuple[bytes, bytes | None]:
         """A body and this seat's wrap, unverified."""
         data = await self.request("GET", f"/v1/bodies/{sha256.hex()}", bytes_max=2 << 20)
@@ -214,6 +278,11 @@ def _declined(status: int, data: bytes) -> ClientError:
         problem = Problem.from_json(data)
     except Malformed:
         return Unreachable(f"the node answers with status {status} and no problem of ours", "is this a node?")
+    return error_of(problem)
+
+
+def error_of(problem: Problem) -> ClientError:
+    """A node's problem as what a person is told; the problem is its cause."""
     if problem.status >= 500:  # noqa: PLR2004 - server errors: whether it happened is unknown
         error: ClientError = Unreachable(f"{problem.code}: {problem.detail}", problem.hint)
     else:

@@ -11,14 +11,17 @@ from typing import Any
 from aiohttp import web
 
 from broker import states
-from broker.http.request import MEDIA_TYPE, node_of, read_body, session_of, whole_number
+from broker.http.request import MEDIA_TYPE, node_of, note_refusal, read_body, session_of, whole_number
+from broker.http.stream import stream, wants_stream
+from broker.metrics import hybrid_tls
 from broker.node import Node
+from broker.sessions import Session, reader_of
 from protocol import canonical, limits, names
 from protocol.directory import Directory
-from protocol.entry import Submission, decode_batch
+from protocol.entry import decode_batch
 from protocol.errors import ProtocolError
 from protocol.login import decode_signed
-from protocol.page import encode_page, parse_cursor
+from protocol.page import parse_cursor
 from protocol.problem import Problem
 from protocol.statements import Bulletin, Kind
 
@@ -65,8 +68,7 @@ def _tls_of(request: web.Request) -> dict[str, Any] | None:
     tls = request.transport.get_extra_info("ssl_object") if request.transport else None
     if tls is None:
         return None
-    hybrid = ssl.OPENSSL_VERSION_INFO >= (3, 5)
-    return {"version": tls.version(), "library": ssl.OPENSSL_VERSION, "post_quantum": hybrid}
+    return {"version": tls.version(), "library": ssl.OPENSSL_VERSION, "post_quantum": hybrid_tls()}
 
 
 @routes.get("/v1/directory")
@@ -106,7 +108,9 @@ async def post_session(request: web.Request) -> web.Response:
     """A signed login becomes a bearer token."""
     node = node_of(request)
     login, signature = decode_signed(await read_body(request, 2 * limits.NOTE_BYTES_MAX))
+    node.standing.require_running()
     token, session = node.sessions.open(login, signature)
+    await node.promises.hear(login.checkpoint)
     speaker = session.speaker
     return _json(
         {
@@ -124,45 +128,50 @@ async def post_session(request: web.Request) -> web.Response:
 async def post_entries(request: web.Request) -> web.Response:
     """One envelope, answered by its receipt or problem; or a batch, answered by an array with one of each for each."""
     node, session = node_of(request), session_of(request)
-    envelopes = decode_batch(await read_body(request, limits.REQUEST_BYTES_MAX))
+    try:
+        envelopes = decode_batch(await read_body(request, limits.REQUEST_BYTES_MAX))
+    except (Problem, ProtocolError):
+        node.door.spend_attempt(session)
+        raise
     if len(envelopes) == 1:
-        receipt = await node.post(session, Submission.decode(envelopes[0]))
+        receipt = await node.door.post(session, envelopes[0])
         return _msgpack(canonical.encode([receipt.encode()]))
-    answers = await asyncio.gather(*(_post_one(node, session, envelope) for envelope in envelopes))
+    answers = await asyncio.gather(*(_post_one(request, session, envelope) for envelope in envelopes))
     return _msgpack(canonical.encode(list(answers)))
 
 
-async def _post_one(node: Node, session: Any, envelope: bytes) -> bytes | str:
+async def _post_one(request: web.Request, session: Session, envelope: bytes) -> bytes | str:
     """A receipt as bytes, or a problem as JSON text."""
     try:
-        return (await node.post(session, Submission.decode(envelope))).encode()
+        return (await node_of(request).door.post(session, envelope)).encode()
     except ProtocolError as error:
-        return Problem(error.code, error.detail, {"step": 1}).to_json().decode()
-    except Problem as problem:
-        return problem.to_json().decode()
+        problem = Problem(error.code, error.detail, {"step": 1})
+    except Problem as found:
+        problem = found
+    note_refusal(request, problem, session)
+    return problem.to_json().decode()
 
 
 @routes.get("/v1/deliveries")
-async def get_deliveries(request: web.Request) -> web.Response:
-    """A page from ``after``; with ``wait`` it is held until there is something, or the time is up."""
+async def get_deliveries(request: web.Request) -> web.StreamResponse:
+    """A page from ``after``; with ``wait`` it is held until there is something. As a WebSocket, a stream of pages."""
     node, session = node_of(request), session_of(request)
-    if request.query.get("stream"):
-        raise Problem("bad-parameter", "stream by WebSocket")
-    after = parse_cursor(request.query.get("after", ""))
-    known = parse_cursor(request.query.get("known", ""))
     origin = node.ledger.origin
+    after = parse_cursor(request.query.get("after", "")).get(origin, 0)
+    known = parse_cursor(request.query.get("known", "")).get(origin, 0)
     limit = whole_number(request, "limit", limits.PAGE_ENTRIES_MAX, limits.PAGE_ENTRIES_MAX) or 1
     seconds = whole_number(request, "wait", 0, limits.WAIT_SECONDS_MAX)
     feed = request.query.get("feed")
     if feed is not None:
         names.feed(feed)
-    start = after.get(origin, 0)
-    if seconds and not node.deliveries.has_news(session, start):
-        reader = None if session.speaker.audits else session.speaker.agency
-        await node.news.wait(reader, seconds)
+    if wants_stream(request):
+        return await stream(request, after, known, feed)
+    if seconds and not node.deliveries.has_news(session, after):
+        with session.wait():
+            await node.news.wait(reader_of(session), seconds)
+        node.standing.require_running()
         session = node.sessions.recheck(session)
-    part = node.deliveries.part(session, start, known.get(origin, 0), limit, feed)
-    return _msgpack(encode_page((part,)))
+    return _msgpack(node.deliveries.page(session, after, known, limit, feed).data)
 
 
 @routes.get("/v1/bulletins/{sender}/{uuid}")
@@ -193,6 +202,8 @@ async def get_body(request: web.Request) -> web.Response:
         raise Problem("withheld", f"the body is withheld: {withheld}", {"reason": withheld})
     body = node.storage.body(index)
     if body is None:
-        raise Problem("expunged", "the body was expunged at the end of its retention")
+        if node.deliveries.why_gone(header) == "expunged":
+            raise Problem("expunged", "the body was expunged at the end of its retention")
+        raise Problem("not-found", "this node was restored and lacks the body until its sender posts it again")
     wrap = None if session.speaker.audits else node.storage.wrap(index, session.key_id)
     return _msgpack(canonical.encode([body, wrap]))

@@ -8,15 +8,17 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import web
 
+from broker.errors import BrokerError
 from broker.node import Node
 from broker.sessions import Session
-from protocol import problem
+from protocol import problem, text
 from protocol.errors import ProtocolError
 from protocol.problem import Problem
 
 MEDIA_TYPE = "application/vnd.khunjerab.v1+msgpack"
 BODY_SECONDS_MAX = 10
 NODE: web.AppKey[Node] = web.AppKey("node", Node)
+SESSION: web.RequestKey[Session] = web.RequestKey("session", Session)
 
 log = structlog.get_logger()
 
@@ -46,7 +48,8 @@ def session_of(request: web.Request) -> Session:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Problem("not-logged-in", "the request has no bearer token")
-    return node_of(request).sessions.check(token)
+    session = request[SESSION] = node_of(request).sessions.check(token)
+    return session
 
 
 def whole_number(request: web.Request, name: str, default: int, at_most: int) -> int:
@@ -65,7 +68,38 @@ def answer_problem(found: Problem) -> web.Response:
     return web.Response(body=found.to_json(), status=found.status, headers=headers, content_type=problem.MEDIA_TYPE)
 
 
-_HTTP_CODES = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 408: "request-timeout"}
+def note_refusal(request: web.Request, found: Problem, session: Session | None = None) -> None:
+    """Count a refusal, and log it in one line: which code, of whom, where; never what was sent."""
+    node = node_of(request)
+    node.metrics.refusals.labels(found.code).inc()
+    speaker = session.speaker if session else None
+    log.info(
+        "refused",
+        code=found.code,
+        step=found.extra.get("step"),
+        agency=(speaker.agency or speaker.nation) if speaker else None,
+        method=request.method,
+        path=request.rel_url.raw_path,
+        detail=text.clean(found.detail),
+    )
+
+
+_HTTP_CODES = {400: "malformed", 404: "not-found", 405: "method-not-allowed", 413: "too-large", 408: "request-timeout"}
+
+
+def _problem_of(request: web.Request, error: Exception) -> Problem:
+    """What a caller is told of an error; only what nobody foresaw leaves a trace, in the log."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ProtocolError):
+        return Problem(error.code if error.code in problem.CODES else "malformed", error.detail)
+    if isinstance(error, BrokerError):
+        log.error("storage-failed", path=request.rel_url.raw_path, error=str(error))
+        return Problem("storage-unavailable", f"the node cannot read its store: {error}")
+    if isinstance(error, web.HTTPException) and error.status in _HTTP_CODES:
+        return Problem(_HTTP_CODES[error.status], f"{request.method} {request.path}: {error.reason}")
+    log.error("unexpected", exc_info=error, method=request.method, path=request.rel_url.raw_path)
+    return Problem("internal-error", "something unexpected; the node's log has it")
 
 
 @web.middleware
@@ -75,15 +109,7 @@ async def problems(
     """Whatever goes wrong leaves as a problem, and never as a trace."""
     try:
         return await handler(request)
-    except Problem as found:
+    except Exception as error:  # noqa: BLE001 - the boundary of HTTP
+        found = _problem_of(request, error)
+        note_refusal(request, found, request.get(SESSION))
         return answer_problem(found)
-    except ProtocolError as error:
-        return answer_problem(Problem(error.code if error.code in problem.CODES else "malformed", error.detail))
-    except web.HTTPException as error:
-        code = _HTTP_CODES.get(error.status)
-        if code is None:
-            raise
-        return answer_problem(Problem(code, f"{request.method} {request.path}: {error.reason}"))
-    except Exception:
-        log.exception("unexpected", method=request.method, path=request.path)
-        return answer_problem(Problem("internal-error", "something unexpected; the node's log has it"))

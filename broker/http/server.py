@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import ssl
 from pathlib import Path
@@ -10,13 +11,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from broker.errors import NodeHomeError
-from broker.http import exchange, log
+from broker.http import admin, exchange, log
 from broker.http.request import NODE, problems
 from broker.node import Node
 from protocol import limits
 
 KEEPALIVE_SECONDS = 15  # also bounds slow headers
 SHUTDOWN_SECONDS = 5
+CONNECTIONS_MAX = 8192  # idle ones too; a session's waiting requests are bounded in broker/sessions.py
 
 
 def application(node: Node) -> web.Application:
@@ -25,7 +27,13 @@ def application(node: Node) -> web.Application:
     app[NODE] = node
     app.add_routes(exchange.routes)
     app.add_routes(log.routes)
+    app.on_shutdown.append(_end_what_waits)
     return app
+
+
+async def _end_what_waits(app: web.Application) -> None:
+    """After the listening socket is closed, and before requests in flight are waited for."""
+    app[NODE].begin_stop()
 
 
 def tls_context(pem: Path) -> ssl.SSLContext:
@@ -36,13 +44,64 @@ def tls_context(pem: Path) -> ssl.SSLContext:
     return context
 
 
+class Site(web.BaseSite):
+    """A listening socket that accepts no more connections than ``CONNECTIONS_MAX`` at a time."""
+
+    def __init__(self, runner: web.AppRunner, listen: str, tls: ssl.SSLContext | None) -> None:
+        super().__init__(runner, ssl_context=tls, backlog=1024)
+        self._listen = listen
+
+    @property
+    def name(self) -> str:
+        """Where it listens."""
+        return self._listen
+
+    async def start(self) -> None:
+        """Bind. Raises NodeHomeError where that cannot be."""
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the runner is not set up")
+
+        def protocol() -> asyncio.Protocol:
+            return _Refusing() if len(server.connections) >= CONNECTIONS_MAX else server()
+
+        host, port = parse_listen(self._listen)
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                protocol, host, port, ssl=self._ssl_context, backlog=self._backlog, reuse_address=True
+            )
+        except OSError as error:
+            raise NodeHomeError(f"cannot listen on {self._listen}: {error.strerror or error}") from None
+        await super().start()
+
+
+class _Refusing(asyncio.Protocol):
+    """One connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it before it costs anything."""
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+
+
 async def serve(node: Node, listen: str, tls: ssl.SSLContext | None) -> web.AppRunner:
-    """Bind and answer. Raises NodeHomeError where plain HTTP would leave this machine."""
-    host, _, port = listen.rpartition(":")
-    if tls is None and not is_loopback(host):
-        raise NodeHomeError(f"plain HTTP is for loopback only, and {host} is not: use an https URL")
+    """Bind and answer. Raises NodeHomeError where plain HTTP would leave this machine, or the address is taken."""
+    if tls is None and not is_loopback(parse_listen(listen)[0]):
+        raise NodeHomeError(f"plain HTTP is for loopback only, and {listen} is not: use an https URL")
+    return await _run(application(node), listen, tls)
+
+
+async def serve_admin(node: Node, listen: str) -> web.AppRunner:
+    """Metrics and health. Raises NodeHomeError for any address but loopback's: it tells who exchanges how much."""
+    if not is_loopback(parse_listen(listen)[0]):
+        raise NodeHomeError(f"metrics and health are for loopback only, and {listen} is not")
+    return await _run(admin.application(node), listen, None)
+
+
+async def _run(app: web.Application, listen: str, tls: ssl.SSLContext | None) -> web.AppRunner:
     runner = web.AppRunner(
-        application(node),
+        app,
         access_log=None,
         keepalive_timeout=KEEPALIVE_SECONDS,
         auto_decompress=False,
@@ -54,8 +113,20 @@ async def serve(node: Node, listen: str, tls: ssl.SSLContext | None) -> web.AppR
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     await runner.setup()
-    await web.TCPSite(runner, host.strip("[]"), int(port), backlog=1024, ssl_context=tls).start()
+    try:
+        await Site(runner, listen, tls).start()
+    except BaseException:
+        await runner.cleanup()
+        raise
     return runner
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """``HOST:PORT``. Raises NodeHomeError."""
+    host, _, port = listen.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 2**16:
+        raise NodeHomeError(f"{listen!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
 
 
 def is_loopback(host: str) -> bool:

@@ -50,8 +50,9 @@ class NewEntry:
     readers: tuple[str, ...]
     bulletin: tuple[str, bytes] | None = None  # sender and id
     wraps: tuple[StoredWrap, ...] = ()
-    body: bytes = b""
+    body: bytes | None = None
     body_hash: bytes = b""
+    expires: int | None = None  # a bulletin's: its body is expunged some time after
     acknowledged: tuple[AcknowledgedLine, ...] = ()
 
 
@@ -67,11 +68,23 @@ class NewTile:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A checkpoint that this node has shown, or is about to: ``note`` is empty until it is signed."""
+    """A checkpoint that this node has shown, or is about to: ``note`` and ``head`` are empty until it is signed.
+
+    ``head`` is the signed tree head of the same size: what a node that signs nothing can still show.
+    """
 
     size: int
     root: bytes
     note: str
+    head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why this ledger must sign nothing until its operator has repaired it; ``note`` is the evidence, if any."""
+
+    reason: str
+    note: str = ""
 
 
 class Storage(Protocol):
@@ -87,7 +100,7 @@ class Storage(Protocol):
         """The leaves of [start, stop), as stored."""
 
     def reread(self, start: int, stop: int) -> list[bytes]:
-        """The leaves of [start, stop) read from the file by another way, from another thread, before they are signed."""
+        """The leaves of [start, stop) read by another way, from another thread, before they are signed."""
 
     def leaf_hashes(self, start: int, stop: int) -> list[bytes]:
         """Their recorded hashes."""
@@ -128,20 +141,38 @@ class Storage(Protocol):
     def acknowledged(self, origin: str, index: int) -> list[AcknowledgedLine]:
         """Every acknowledgement of one bulletin, in order."""
 
+    def expirable(self, before: int, limit: int) -> list[int]:
+        """Bulletins that expired before this time and still have a body or wraps."""
+
     def expunge(self, indexes: Sequence[int]) -> None:
         """Forget bodies and wraps for good; entries stay."""
+
+    def fill(self, index: int, wraps: Sequence[StoredWrap], body: bytes) -> None:
+        """Put back the body and wraps of a bulletin that a restored ledger lacks."""
 
     def record_root(self, size: int, root: bytes) -> None:
         """Make durable what is about to be signed; the first of the two steps of a checkpoint."""
 
-    def publish(self, size: int, note: str) -> None:
-        """Keep the signed note of a recorded root; the second step."""
+    def publish(self, size: int, note: str, head: bytes = b"") -> None:
+        """Keep the signed note of a recorded root, and the head of the same size; the second step."""
 
     def newest_recorded(self) -> Published | None:
         """The largest recorded root, signed or not."""
 
-    def newest_published(self) -> Published | None:
-        """The largest signed checkpoint."""
+    def newest_published(self, at_most: int | None = None) -> Published | None:
+        """The largest signed checkpoint, or the largest up to a size."""
+
+    def halt(self, halt: Halt | None) -> None:
+        """Make it durable that this ledger must sign nothing; or, with None, that it may again."""
+
+    def halted(self) -> Halt | None:
+        """Why it must sign nothing."""
+
+    def bytes_used(self) -> int:
+        """What it takes on the disk."""
+
+    def checkpoint_wal(self) -> None:
+        """Housekeeping that must not hold up a write; called every few seconds from a thread of its own."""
 
     def close(self) -> None:
         """Release files; further calls are errors."""

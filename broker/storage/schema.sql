@@ -30,15 +30,18 @@ CREATE TABLE delivery (
 CREATE TABLE wrap (
     idx         INTEGER NOT NULL,
     seat_key_id BLOB NOT NULL,
-    data        BLOB NOT NULL,
-    PRIMARY KEY (idx, seat_key_id)
-) STRICT, WITHOUT ROWID;
+    data        BLOB NOT NULL
+) STRICT; -- with rowid: a row of 1.2 KiB in an index tree would take a page of its own
+CREATE INDEX wrap_by_entry ON wrap (idx);
+-- A body that was expunged, or is missing from a restored ledger, is NULL. A directory's JSON never expires.
 CREATE TABLE body (
-    idx    INTEGER PRIMARY KEY,
-    sha256 BLOB NOT NULL,
-    data   BLOB
+    idx     INTEGER PRIMARY KEY,
+    sha256  BLOB NOT NULL,
+    expires INTEGER,
+    data    BLOB
 ) STRICT;
 CREATE INDEX body_by_hash ON body (sha256);
+CREATE INDEX body_by_end ON body (expires) WHERE expires IS NOT NULL AND data IS NOT NULL;
 
 CREATE TABLE acknowledged (
     origin TEXT NOT NULL,
@@ -57,9 +60,18 @@ CREATE TABLE tile (
     PRIMARY KEY (level, idx)
 ) STRICT, WITHOUT ROWID;
 
--- Roots made durable before they are signed, and the notes that were signed; note is empty in between.
+-- Roots made durable before they are signed, and the notes that were signed; note is empty in between, and for a larger
+-- checkpoint of this ledger that somebody else has shown. head is the signed tree head of the same size.
 CREATE TABLE checkpoint (
     size INTEGER PRIMARY KEY,
     root BLOB NOT NULL,
-    note TEXT NOT NULL
+    note TEXT NOT NULL,
+    head BLOB NOT NULL
+) STRICT;
+
+-- At most one row: why this ledger must sign nothing.
+CREATE TABLE halt (
+    one    INTEGER PRIMARY KEY CHECK (one = 1),
+    reason TEXT NOT NULL,
+    note   TEXT NOT NULL
 ) STRICT;

@@ -2,8 +2,8 @@
 
 One connection writes, on whichever thread the node commits; one reads, on the event loop's; one reads again what is to
 be signed. WAL keeps them apart.
-The WAL is checkpointed by a fourth, on a thread of its own (``broker/node.py`` calls ``checkpoint_wal``), never inline: an
-inline checkpoint triples the tail of latency.
+The WAL is checkpointed by a fourth, on a thread of its own (``broker/node.py`` calls ``checkpoint_wal``), never inline:
+an inline checkpoint triples the tail of latency.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from broker.errors import NodeHomeError, StorageError, StorageUnsure
 from broker.storage.contract import (
     EVERYONE,
     AcknowledgedLine,
+    Halt,
     NewEntry,
     NewTile,
     Published,
+    StoredWrap,
 )
 from keys.judge import First
 from protocol.entry import Entry
 from protocol.statements import Kind
 
 SCHEMA_VERSION = 1
+CHECKPOINTS_KEPT = 64
 _BUSY_SECONDS = 5.0
 
 
@@ -107,8 +110,11 @@ class SqliteStorage:
             self._writer.execute("ROLLBACK")
 
     def append(self, entries: Sequence[NewEntry], tiles: Sequence[NewTile]) -> None:
-        """One transaction."""
+        """One transaction. Rows that would leave a gap are refused: an index is for ever."""
         with self._transaction() as db:
+            (size,) = db.execute("SELECT coalesce(max(idx) + 1, 0) FROM entry").fetchone()
+            if entries[0].index != size:
+                raise sqlite3.IntegrityError(f"entry {entries[0].index} does not follow {size} entries")
             db.executemany(
                 "INSERT INTO entry VALUES (?, ?, ?, ?)", [(e.index, int(e.kind), e.data, e.leaf) for e in entries]
             )
@@ -127,7 +133,8 @@ class SqliteStorage:
                 [(e.index, wrap.seat_key_id, wrap.data) for e in entries for wrap in e.wraps],
             )
             db.executemany(
-                "INSERT INTO body VALUES (?, ?, ?)", [(e.index, e.body_hash, e.body) for e in entries if e.body_hash]
+                "INSERT INTO body VALUES (?, ?, ?, ?)",
+                [(e.index, e.body_hash, e.expires, e.body) for e in entries if e.body_hash],
             )
             db.executemany(
                 "INSERT OR IGNORE INTO acknowledged VALUES (?, ?, ?, ?, ?)",
@@ -135,21 +142,44 @@ class SqliteStorage:
             )
             db.executemany("INSERT INTO tile VALUES (?, ?, ?, ?)", [(t.level, t.index, t.data, t.root) for t in tiles])
 
+    def expirable(self, before: int, limit: int) -> list[int]:
+        """Through a partial index that holds only those."""
+        query = "SELECT idx FROM body WHERE expires IS NOT NULL AND data IS NOT NULL AND expires < ? LIMIT ?"
+        return [row[0] for row in self._rows(query, before, limit)]  # type: ignore[misc]
+
     def expunge(self, indexes: Sequence[int]) -> None:
-        """The hash of a body stays, so that 410 can be told from 404."""
+        """The hash of a body stays, so that 410 can be told from 404. secure_delete overwrites what was there."""
         with self._transaction() as db:
             db.executemany("DELETE FROM wrap WHERE idx = ?", [(index,) for index in indexes])
             db.executemany("UPDATE body SET data = NULL WHERE idx = ?", [(index,) for index in indexes])
 
+    def fill(self, index: int, wraps: Sequence[StoredWrap], body: bytes) -> None:
+        """What is there stays."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO wrap VALUES (?, ?, ?)", [(index, w.seat_key_id, w.data) for w in wraps]
+            )
+            db.execute("UPDATE body SET data = ? WHERE idx = ? AND data IS NULL", (body, index))
+
     def record_root(self, size: int, root: bytes) -> None:
         """Kept beside every root before it."""
         with self._transaction() as db:
-            db.execute("INSERT INTO checkpoint VALUES (?, ?, '') ON CONFLICT (size) DO NOTHING", (size, root))
+            db.execute("INSERT INTO checkpoint VALUES (?, ?, '', x'') ON CONFLICT (size) DO NOTHING", (size, root))
 
-    def publish(self, size: int, note: str) -> None:
+    def publish(self, size: int, note: str, head: bytes = b"") -> None:
         """A renewal without news replaces the note of the same size."""
         with self._transaction() as db:
-            db.execute("UPDATE checkpoint SET note = ? WHERE size = ?", (note, size))
+            db.execute("UPDATE checkpoint SET note = ?, head = ? WHERE size = ?", (note, head, size))
+            newest = "SELECT size FROM checkpoint ORDER BY size DESC LIMIT ?"
+            db.execute(f"DELETE FROM checkpoint WHERE size NOT IN ({newest})", (CHECKPOINTS_KEPT,))  # noqa: S608
+
+    def halt(self, halt: Halt | None) -> None:
+        """One row or none; the first reason stays."""
+        with self._transaction() as db:
+            if halt is None:
+                db.execute("DELETE FROM halt")
+            else:
+                db.execute("INSERT OR IGNORE INTO halt VALUES (1, ?, ?)", (halt.reason, halt.note))
 
     # Reading
 
@@ -230,7 +260,7 @@ class SqliteStorage:
         query = "SELECT idx FROM delivery WHERE agency = ? AND idx >= ? AND idx < ? ORDER BY idx LIMIT ?"
         mine = self._rows(query, agency, start, stop, limit)
         everyones = self._rows(query, EVERYONE, start, stop, limit)
-        return sorted(row[0] for row in mine + everyones)[:limit]  # type: ignore[type-var,misc]
+        return sorted(row[0] for row in mine + everyones)[:limit]  # type: ignore[type-var, return-value]
 
     def wrap(self, index: int, seat_key_id: bytes) -> bytes | None:
         """By primary key."""
@@ -251,10 +281,21 @@ class SqliteStorage:
 
     def newest_recorded(self) -> Published | None:
         """By size."""
-        rows = self._rows("SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        rows = self._rows("SELECT size, root, note, head FROM checkpoint ORDER BY size DESC LIMIT 1")
         return Published(*rows[0]) if rows else None  # type: ignore[arg-type]
 
-    def newest_published(self) -> Published | None:
+    def newest_published(self, at_most: int | None = None) -> Published | None:
         """By size."""
-        rows = self._rows("SELECT size, root, note FROM checkpoint WHERE note <> '' ORDER BY size DESC LIMIT 1")
+        query = "SELECT * FROM checkpoint WHERE note <> '' AND size <= ? ORDER BY size DESC LIMIT 1"
+        rows = self._rows(query, 2**62 if at_most is None else at_most)
         return Published(*rows[0]) if rows else None  # type: ignore[arg-type]
+
+    def halted(self) -> Halt | None:
+        """The one row."""
+        rows = self._rows("SELECT reason, note FROM halt")
+        return Halt(*rows[0]) if rows else None  # type: ignore[arg-type]
+
+    def bytes_used(self) -> int:
+        """The file and its WAL."""
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())

@@ -1,0 +1,40 @@
+"""The operator's listener, on loopback only: metrics, health, readiness."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from broker.http.request import NODE, node_of, problems
+from broker.node import Node
+
+routes = web.RouteTableDef()
+
+
+def application(node: Node) -> web.Application:
+    """The three routes."""
+    app = web.Application(middlewares=[problems])
+    app[NODE] = node
+    app.add_routes(routes)
+    return app
+
+
+@routes.get("/metrics")
+async def get_metrics(request: web.Request) -> web.Response:
+    """Prometheus text."""
+    body = generate_latest(node_of(request).metrics.registry)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@routes.get("/healthz")
+async def get_health(request: web.Request) -> web.Response:
+    """That the process answers: what a supervisor restarts it for."""
+    del request
+    return web.json_response({"status": "ok"})
+
+
+@routes.get("/readyz")
+async def get_readiness(request: web.Request) -> web.Response:
+    """Whether it admits and signs, and if not, why: 503 then."""
+    state = node_of(request).state()
+    return web.json_response(state, status=200 if state["ready"] else web.HTTPServiceUnavailable.status_code)

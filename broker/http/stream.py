@@ -1,0 +1,90 @@
+"""A stream of deliveries over a WebSocket (SPEC §11.6): pages out, credit in."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from aiohttp import WSMessage, WSMsgType, web
+
+from broker.errors import BrokerError
+from broker.http.request import node_of, note_refusal, session_of
+from broker.subscribers import Subscriber
+from protocol.errors import ProtocolError
+from protocol.problem import Problem
+from protocol.stream import CREDIT_MESSAGE_BYTES_MAX, close_code, parse_credit
+
+HEARTBEAT_SECONDS = 20
+CLOSE_SECONDS = 3
+BUFFER_BYTES = 64 * 1024
+
+log = structlog.get_logger()
+
+
+def wants_stream(request: web.Request) -> bool:
+    """Whether the request asks to become a WebSocket."""
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+async def stream(request: web.Request, after: int, known: int, feed: str | None) -> web.WebSocketResponse:
+    """Serve one stream until the reader goes away or something ends it; everything that can be refused is, before."""
+    node, session = node_of(request), session_of(request)
+    subscriber = Subscriber(session, after, known, feed)
+    node.deliveries.page(session, after, known, 0, feed)  # a cursor that cannot be served is refused before the upgrade
+    socket = web.WebSocketResponse(
+        max_msg_size=CREDIT_MESSAGE_BYTES_MAX + 1,  # a message of exactly the limit is refused
+        compress=False,
+        heartbeat=HEARTBEAT_SECONDS,
+        timeout=CLOSE_SECONDS,
+        writer_limit=BUFFER_BYTES,
+        decode_text=False,  # bytes that are not UTF-8 are malformed like any others
+    )
+    await socket.prepare(request)
+    pushing = asyncio.create_task(node.subscribers.run(subscriber, socket.send_bytes))
+    reading = asyncio.create_task(_read_credit(socket, subscriber))
+    try:
+        await asyncio.wait((pushing, reading), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended = pushing if pushing.done() else reading
+        for task in (pushing, reading):
+            task.cancel()
+        results = await asyncio.gather(pushing, reading, return_exceptions=True)
+    problem = _why_ended(results[0 if ended is pushing else 1])
+    if problem is None:
+        await socket.close()
+        return socket
+    note_refusal(request, problem, session)
+    if problem.code == "request-timeout" and request.transport is not None:
+        request.transport.abort()  # what lies in its buffer would wait for the reader too
+    await socket.close(code=close_code(problem), message=problem.code.encode())
+    return socket
+
+
+def _why_ended(result: BaseException | None) -> Problem | None:
+    """None where the reader went away."""
+    match result:
+        case None | ConnectionError():
+            return None
+        case Problem():
+            return result
+        case ProtocolError():
+            return Problem(result.code, result.detail)
+        case BrokerError():
+            return Problem("storage-unavailable", f"the store cannot be read: {result}")
+        case _:
+            log.error("unexpected", error=repr(result))
+            return Problem("internal-error", "something unexpected; the node's log has it")
+
+
+async def _read_credit(socket: web.WebSocketResponse, subscriber: Subscriber) -> None:
+    """Take credit until the reader closes. Raises Malformed or Problem for any other message."""
+    while True:
+        message: WSMessage = await socket.receive()
+        if message.type is WSMsgType.TEXT:
+            subscriber.grant(parse_credit(message.data))
+        elif message.type in {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED}:
+            return
+        elif message.type is WSMsgType.ERROR:  # its data is an exception: too long, or a broken frame
+            raise Problem("malformed", "a message that is no credit")
+        else:
+            raise Problem("malformed", "a reader sends credit as text, and nothing else")

@@ -1,0 +1,79 @@
+"""What a node counts, as Prometheus metrics; docs/operating.md says what each is for.
+
+Counters are kept as things happen; everything that the node knows anyway is read when somebody asks.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from protocol.times import DAY_MS
+
+if TYPE_CHECKING:
+    from broker.node import Node
+
+_APPEND_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """One node's counters, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.receipts = Counter("khunjerab_receipts", "Receipts given.", registry=self.registry)
+        self.refusals = Counter("khunjerab_refusals", "Refusals, by code.", ["code"], registry=self.registry)
+        self.entries_sent = Counter("khunjerab_entries_sent", "Entries sent on streams.", registry=self.registry)
+        self.append_seconds = Histogram(
+            "khunjerab_append_seconds", "Durable appends.", registry=self.registry, buckets=_APPEND_BUCKETS
+        )
+        self.append_failures = Counter("khunjerab_append_failures", "Failed appends.", registry=self.registry)
+
+    def watch(self, node: Node) -> None:
+        """Read the rest from ``node`` whenever somebody asks."""
+        self.registry.register(_State(node))
+
+
+def hybrid_tls() -> bool:
+    """Whether the key exchange of this host's TLS is post-quantum: OpenSSL has it from 3.5."""
+    return ssl.OPENSSL_VERSION_INFO >= (3, 5)
+
+
+def days_left(expires_ms: int, now_ms: int) -> float:
+    """Until the directory ends; below 0 while its grace runs."""
+    return (expires_ms - now_ms) / DAY_MS
+
+
+class _State(Collector):
+    """What a node is, at the moment."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        """A gauge each."""
+        node = self._node
+        head, published, now = node.ledger.head, node.publisher.newest, node.clock()
+        directory, grace_ends = node.ledger.exchange.in_force, node.ledger.exchange.grace_ends()
+        gauges = {
+            ("khunjerab_entries", "Entries in the ledger."): node.ledger.tree.size,
+            ("khunjerab_head_size", "Size of the newest tree head."): head.size,
+            ("khunjerab_ledger_bytes", "Bytes of the ledger's file."): node.storage.bytes_used(),
+            ("khunjerab_checkpoint_size", "Size of the newest checkpoint."): published.size if published else 0,
+            ("khunjerab_checkpoint_age_seconds", "Since the newest was signed."): node.publisher.age_s(now // 1000),
+            ("khunjerab_not_signing", "1 where this node signs nothing."): node.standing.not_signing is not None,
+            ("khunjerab_storage_failing", "1 where the last append failed."): node.writer.failure is not None,
+            ("khunjerab_sessions", "Sessions open."): len(node.sessions),
+            ("khunjerab_streams", "Streams open."): len(node.subscribers),
+            ("khunjerab_directory_version", "The directory in force."): directory.version,
+            ("khunjerab_directory_days_left", "Until it ends."): days_left(directory.expires, now),
+            ("khunjerab_grace_days_left", "Until no bulletin is admitted."): days_left(grace_ends, now),
+            ("khunjerab_tls_post_quantum", "1 where TLS is hybrid."): hybrid_tls(),
+        }
+        for (name, text), value in gauges.items():
+            yield GaugeMetricFamily(name, text, value=float(value))
