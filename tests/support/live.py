@@ -5,25 +5,25 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from broker.home import NodeConfig
 from broker.http import server
 from broker.node import Node
 from broker.storage import sqlite
+from broker.storage.contract import Storage
 from clients.client import Client
 from clients.home import Home, Profile
 from keys.keyring import Keyring
 from keys.secret import Secret
-from protocol.times import DAY_MS
 from tests.support.world import (
-    BUNDLE_MS,
     ORIGINS,
     World,
     admit,
-    bundle,
+    first_directory,
     kem_key,
     kem_seed,
     node_keys,
@@ -47,22 +47,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def world_of_today(**changes: object) -> World:
+def world_of_today(**changes: Any) -> World:
     """A world whose directory and bundles run now, with both nations' agencies at home in the one node."""
-    started = now_ms() // 1000 * 1000 - 60_000
-    world = World.found(issued=started, expires=started + 300 * DAY_MS, **changes)
-    agencies = tuple(replace(agency, home=ORIGINS["PK"]) for agency in world.directory.agencies)
-    world = World.found(issued=started, expires=started + 300 * DAY_MS, agencies=agencies, **changes)
-    seats = {name: [seat.name for seat in held.seats] for name, held in world.bundles.items()}
-    bundles = {
-        name: bundle(name, seats[name], exchange=world.pin, starts=started, ends=started + BUNDLE_MS) for name in seats
-    }
-    return replace(world, bundles=bundles)
+    agencies = tuple(replace(agency, home=ORIGINS["PK"]) for agency in first_directory().agencies)
+    return World.found(now_ms() // 1000 * 1000 - 60_000, **{"agencies": agencies} | changes)
 
 
 @contextlib.asynccontextmanager
-async def live_node(folder: Path, world: World, port: int = 0) -> AsyncIterator[Node]:
-    """The node of PK in this process, on a real socket and a real file; ``node.config.url`` says where."""
+async def live_node(
+    folder: Path,
+    world: World,
+    port: int = 0,
+    clock: Callable[[], int] = now_ms,
+    wrap: Callable[[Storage], Storage] = lambda storage: storage,
+) -> AsyncIterator[Node]:
+    """The node of PK in this process, on a real socket and a real file; ``node.config.url`` says where.
+
+    ``clock`` is the node's own; ``wrap`` puts something between it and its store.
+    """
     port = port or free_port()
     path = folder / "pk-ledger.db"
     if not path.exists():
@@ -70,7 +72,7 @@ async def live_node(folder: Path, world: World, port: int = 0) -> AsyncIterator[
         open_ledger_here(folder, world)
     url = f"http://127.0.0.1:{port}"
     config = NodeConfig(ORIGINS["PK"], "PK", url, f"127.0.0.1:{port}", "", world.pin.hex())
-    node = Node(config, node_keys("PK"), sqlite.SqliteStorage(path))
+    node = Node(config, node_keys("PK"), wrap(sqlite.SqliteStorage(path)), clock)
     await node.start()
     runner = await server.serve(node, config.listen, None)
     try:
