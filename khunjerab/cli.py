@@ -24,11 +24,14 @@ class Commands(LazyGroup):
     """Every command, in the order of the day: officers first, then custodians, auditors, operators."""
 
     places: ClassVar = {
-        "post": Place(OFFICER, "post", "Write, mark and send a bulletin."),
+        "post": Place("clients.commands.post", "post", "Write, mark and send a bulletin."),
         "inbox": Place(OFFICER, "inbox", "Fetch and list what was sent to this agency."),
         "show": Place(OFFICER, "show", "Show one bulletin as it is held here."),
         "ack": Place(OFFICER, "ack", "Tell the sender that a person has read it, or acted on it."),
         "status": Place(OFFICER, "status", "How far a bulletin came with each recipient."),
+        "follow": Place("clients.commands.follow", "follow", "Hand over bulletins as they arrive."),
+        "outbox": Place("clients.commands.outbox", "app", "What waits to be sent; with `send` it goes."),
+        "search": Place(OFFICER, "search", "Search what is kept here, in every language."),
         "join": Place("clients.commands.joining", "join", "Settle a home in an exchange."),
         "unlock": Place(SESSION, "unlock", "Hold the opened keyring for a while."),
         "lock": Place(SESSION, "lock", "End what unlock began."),
@@ -74,18 +77,24 @@ def version() -> None:
 def main() -> None:
     """The entry point. Exit statuses are those of DESIGN §8; a closed pipe ends quietly."""
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)  # what typer.Exit said, where a command ended so
     except ClientError as error:
         show_error(error)
         sys.exit(error.status)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # which the command line's own library takes for an error
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the boundary: a user never sees a trace
-        from khunjerab.errors import as_client_error  # noqa: PLC0415 - it knows every package's errors
+        from khunjerab.errors import as_client_error  # it knows every package's errors
 
         found = as_client_error(error)
         show_error(found)
         sys.exit(found.status)
+    sys.exit(status if isinstance(status, int) else 0)
