@@ -54,7 +54,7 @@ def promoted(keyring: Keyring, name: str) -> Keyring:
 def _with_signing(keyring: Keyring, name: str) -> Keyring:
     if keyring.get(name) is not None:
         raise UsageError(
-            f"this home holds a {name} key already", "keys are never overwritten: keys rotate makes new ones"
+            f"the {name} key of this home exists already", "keys are never overwritten: keys rotate makes new ones"
         )
     return _with_store(keyring).with_secret(name, _signing_seed())
 

@@ -21,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSWER_SECONDS = 60
+pytestmark = pytest.mark.timeout(400)  # the setup alone is fifty commands
 
 
 @dataclass
@@ -182,3 +183,115 @@ def test_a_wrong_pin_is_tampering(shell: Shell) -> None:
     given = ["join", "directory.json", *signatures("directory.json"), "--agency", "pk-liaison"]
     assert "pin" in shell.refuse(5, "stranger", *given, "--pin", "00" * 32)
     assert 'pin = ""' in (shell.folder / "stranger" / "profile.toml").read_text()
+
+
+def test_doctor_finds_all_well(shell: Shell) -> None:
+    """Each check is a line; nothing failed, so the status is 0."""
+    findings = [json.loads(line) for line in shell.run("pk-liaison", "doctor", "--json").splitlines()]
+    verdicts = {finding["check"]: finding["verdict"] for finding in findings}
+    assert set(verdicts) >= {"home", "keyring", "node", "clock", "tls", "ledger", "directory", "bundle", "alarms"}
+    assert "failed" not in verdicts.values()
+
+
+def test_unlock_holds_the_keyring_and_lock_ends_it(shell: Shell) -> None:
+    """Between the two no passphrase is asked for."""
+    environment = shell.environment
+    shell.run("pk-liaison", "unlock", "--for", "2m")
+    try:
+        shell.environment = {name: value for name, value in environment.items() if "PASSPHRASE" not in name}
+        assert shell.run("pk-liaison", "session").strip()
+        assert (shell.folder / "pk-liaison" / "agent.sock").stat().st_mode & 0o777 == 0o600
+        shell.run("pk-liaison", "lock")
+        assert "no passphrase" in shell.refuse(2, "pk-liaison", "session")
+    finally:
+        shell.environment = environment
+
+
+def test_bundles_signed_ahead_are_posted_by_a_seat(shell: Shell) -> None:
+    """What is not due waits at the seat; a renewal before its day is refused."""
+    assert "renewed from" in shell.refuse(3, "pk-custodian-1", "keys", "bundle")
+    files = shell.run("pk-custodian-1", "keys", "bundle", "--ahead", "3", "-o", "ahead").split()
+    assert [Path(file).name for file in files] == [f"pk-liaison-{number:04}.bundle" for number in (2, 3, 4)]
+    shell.run("pk-liaison", "keys", "bundle", *(f"--post={file}" for file in files))
+    assert len(list((shell.folder / "pk-liaison" / "bundles").glob("*.bundle"))) == 3
+
+
+def test_a_second_seat_joins(shell: Shell) -> None:
+    """A new card makes a bundle due at once."""
+    shell.run("pk-duty", "keys", "new", "--kind", "seat", "duty")
+    shell.run("pk-duty", "keys", "card", "-o", "pk-duty.json")
+    shell.run("pk-custodian-1", "keys", "seat", "add", "pk-duty.json")
+    shell.run("pk-custodian-1", "keys", "bundle", "pk-liaison")
+    pin = _pin(shell, "pk-liaison")
+    shell.run(
+        "pk-duty", "join", "directory.json", *signatures("directory.json"), "--agency", "pk-liaison", "--pin", pin
+    )
+    shell.run("pk-duty", "doctor")
+
+
+def test_a_seat_rotates_its_key(shell: Shell) -> None:
+    """The old key works until the new one is listed, and the seat then changes over."""
+    shell.run("cn-liaison", "keys", "rotate", "-o", "cn-desk-2.json")
+    assert "does not know" in shell.refuse(3, "cn-liaison", "keys", "rotate")
+    assert "--replace" in shell.refuse(2, "cn-custodian-1", "keys", "seat", "add", "cn-desk-2.json")
+    shell.run("cn-custodian-1", "keys", "seat", "add", "cn-desk-2.json", "--replace")
+    shell.run("cn-custodian-1", "keys", "bundle")
+    shell.run("cn-liaison", "keys", "rotate")
+    shell.run("cn-liaison", "doctor")
+
+
+def test_a_revoked_seat_is_out_at_once(shell: Shell) -> None:
+    """The agency's identity key is enough; the seat is told why, and the next bundle leaves it out."""
+    shell.run("pk-custodian-1", "keys", "revoke", "pk-liaison", "--seat", "duty", "--reason", "laptop stolen", "--yes")
+    told = shell.try_("pk-duty", "doctor")
+    assert told.returncode == 3
+    shell.run("pk-custodian-1", "keys", "bundle")
+    findings = shell.run("pk-liaison", "doctor", "--json")
+    assert "number 3 of pk-liaison" in findings
+
+
+def test_a_suspension_needs_its_nations_threshold(shell: Shell) -> None:
+    """The first custodian writes a file, the second signs and posts it; lifting it goes the same way."""
+    words = ["cn-liaison", "--reason", "under inquiry", "--yes"]
+    file = shell.run("cn-custodian-1", "keys", "suspend", *words, "-o", "suspension.sigs").strip()
+    shell.run("cn-custodian-2", "keys", "suspend", "--sign", file, "--yes")
+    assert shell.try_("cn-liaison", "doctor").returncode == 3
+    file = shell.run("cn-custodian-2", "keys", "suspend", *words, "--lift", "-o", "lifting.sigs").strip()
+    shell.run("cn-custodian-1", "keys", "suspend", "--sign", file, "--yes")
+    shell.run("cn-liaison", "doctor")
+
+
+def test_the_next_directory_needs_both_nations(shell: Shell) -> None:
+    """Version 2 with one authority key rotated: signed under 1 and under 2, published at both nodes."""
+    shell.run("pk-custodian-2", "keys", "rotate", "-o", "pk-custodian-2b.json")
+    shell.run("pk-custodian-1", "directory", "new", "-o", "two.json")
+    shell.run("pk-custodian-1", "directory", "set", "nation", "PK", "pk-custodian-2b.json", "-d", "two.json")
+    shell.run("pk-custodian-1", "directory", "set", "feed", "corridor", "--domestic", "-d", "two.json")
+    changed = shell.run("pk-custodian-1", "directory", "diff", "directory.json", "two.json")
+    assert "~ feed corridor: domestic bulletins not allowed -> allowed" in changed
+    files = [file for name in CUSTODIANS for file in shell.run(name, "directory", "sign", "two.json", "--yes").split()]
+    assert len(files) == 5, "the custodian whose key is rotated signs with both"
+    assert "missing" in shell.try_("pk-custodian-1", "directory", "check", "two.json", *files[:2]).stdout
+    shell.refuse(3, "pk-custodian-1", "directory", "publish", "two.json", *files[:2])
+    shell.run("pk-custodian-1", "directory", "publish", "two.json", *files)
+    shell.run("cn-custodian-1", "directory", "publish", "two.json", *files)
+    shell.run("pk-custodian-2", "keys", "rotate")
+    shell.run("pk-custodian-2", "doctor")
+    shell.run("late", "keys", "new", "--kind", "seat", "late")
+    pin = _pin(shell, "pk-liaison")
+    shell.run("late", "join", "two.json", *files, "--agency", "pk-liaison", "--pin", pin)
+    assert sorted(path.name for path in (shell.folder / "late" / "directory").iterdir()) == ["1.json", "2.json"]
+
+
+def test_keys_come_back_from_their_export(shell: Shell) -> None:
+    """Under a recovery passphrase of its own; a wrong one opens nothing."""
+    (shell.folder / "recovery").write_text("eleven words on paper\n")
+    shell.run("pk-liaison", "keys", "export", "-o", "desk.keys", "--recovery-file", "recovery")
+    shell.refuse(2, "again", "keys", "import", "desk.keys", "--recovery-file", "passphrase")
+    shell.run("again", "keys", "import", "desk.keys", "--recovery-file", "recovery")
+    assert shell.run("again", "keys", "show") == shell.run("pk-liaison", "keys", "show")
+
+
+def _pin(shell: Shell, home: str) -> str:
+    profile = (shell.folder / home / "profile.toml").read_text()
+    return profile.split('pin = "')[1].split('"')[0]
