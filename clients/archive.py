@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from protocol.errors import ProtocolError
@@ -37,8 +38,9 @@ To check it, on any machine, without a network:
 class Archive:
     """The folder, read as a ``keys.memory.Source`` and written as it is fetched."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, below: Archive | None = None) -> None:
+        """With ``below``, what is not in the folder is read from there; what is written stays in the folder."""
+        self.folder, self._below = folder, below
         self._bundle: tuple[int, list[bytes]] = (-1, [])
 
     # Reading
@@ -80,15 +82,21 @@ class Archive:
         partial = full.with_name(f"{full.name}.p")
         names = [path.name for path in partial.iterdir()] if partial.is_dir() else []
         width = max((int(name) for name in names if _PARTIAL.fullmatch(name)), default=0)
+        if not width and self._below is not None:
+            return self._below._widest(level, index)  # noqa: SLF001 - of its own class
         return width, (_read(partial / str(width)) or b"") if width else b""
 
     def directory(self, sha256: bytes) -> bytes | None:
         """By its hash."""
-        return _read(self.folder / "directory" / f"{sha256.hex()}.json")
+        return self._beside(f"directory/{sha256.hex()}.json")
 
     def body(self, sha256: bytes) -> bytes | None:
         """By its hash."""
-        return _read(self.folder / "bodies" / sha256.hex())
+        return self._beside(f"bodies/{sha256.hex()}")
+
+    def _beside(self, name: str) -> bytes | None:
+        data = _read(self.folder / name)
+        return self._below._beside(name) if data is None and self._below is not None else data  # noqa: SLF001
 
     # Writing
 
@@ -97,10 +105,7 @@ class Archive:
         if level is None:
             self._bundle = (-1, [])
         self._write(tile_path(level, index, width), data)
-        partial = self.folder / f"{tile_path(level, index, WIDTH)}.p"
-        for old in partial.iterdir() if partial.is_dir() else ():
-            if width == WIDTH or old.name != str(width):
-                old.unlink()
+        _forget_others(self.folder / tile_path(level, index, width))
 
     def write_directory(self, sha256: bytes, data: bytes) -> None:
         """The JSON of a version."""
@@ -124,10 +129,44 @@ class Archive:
             os.fsync(file.fileno())
         path.with_suffix(".new").replace(path)
 
+    # An audit that fetches: beside what was verified before, until it is verified too
+
+    def stage(self) -> Archive:
+        """An empty folder over this one."""
+        folder = self.folder / "new"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return Archive(folder, self)
+
+    def take_in(self, staged: Archive, note: str) -> None:
+        """What was staged is verified: move it here, its checkpoint last. A crash leaves both parts of one history."""
+        for path in [path for path in staged.folder.rglob("*") if path.is_file()]:
+            target = self.folder / path.relative_to(staged.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+            _forget_others(target)
+        self._bundle = (-1, [])
+        shutil.rmtree(staged.folder)
+        self.write_checkpoint(note)
+
+    def set_aside(self, staged: Archive, note: str, name: str) -> Path:
+        """What was staged is of another history: keep it as evidence, and what is here as it was."""
+        staged.write_checkpoint(note)
+        return staged.folder.replace(self.folder / name)
+
     def _write(self, name: str, data: bytes) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+
+def _forget_others(path: Path) -> None:
+    """A tile or bundle only grows: what is narrower than the one at ``path`` is in it."""
+    full = path.parent.with_suffix("") if path.parent.suffix == ".p" else path
+    partial = full.with_name(f"{full.name}.p")
+    for old in partial.iterdir() if partial.is_dir() else ():
+        if old != path:
+            old.unlink()
 
 
 def _read(path: Path) -> bytes | None:

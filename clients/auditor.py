@@ -28,6 +28,7 @@ from keys.owed import verifying
 from keys.signing import SigningKey
 from protocol.checkpoint import Checkpoint
 from protocol.directory import Directory
+from protocol.merkle import HASH_BYTES
 from protocol.parties import Node
 from protocol.tiles import WIDTH, partial_width
 from protocol.tlogpolicy import Policy
@@ -96,19 +97,22 @@ class Auditor:
         checkpoint = _checkpoint_of(note, wire)
         kept_note = archive.checkpoint()
         kept = parsed(kept_note)
-        fetcher = Fetcher(wire, archive, checkpoint, bodies=self._asked.bodies)
+        staged = archive.stage()
+        fetcher = Fetcher(wire, staged, checkpoint, bodies=self._asked.bodies)
         loop = asyncio.get_running_loop()
         with verifying() as threads, ThreadPoolExecutor(1, thread_name_prefix="judge") as judge:
-            audit = self._begin(checkpoint, archive, self._asked.terms(note, kept_note), threads)
+            audit = self._begin(checkpoint, staged, self._asked.terms(note, kept_note), threads)
             async for entries in fetcher.bundles(min(kept.size, checkpoint.size) if kept else 0):
                 await loop.run_in_executor(judge, audit.take, entries)
                 self._progress(checkpoint.origin, audit.derived.size, checkpoint.size)
             report = await loop.run_in_executor(judge, audit.finish)
-        if kept is not None and any(finding.check in {"root", "consistency"} for finding in report.findings):
-            report = await self._located(report, fetcher, archive, kept)
-        self._end(audit, report)
         if not any(finding.check in HISTORY for finding in report.findings):
-            archive.write_checkpoint(note)  # commit point
+            archive.take_in(staged, note)  # commit point
+        else:
+            report = self._located(report, checkpoint, kept, archive, staged)
+            aside = archive.set_aside(staged, note, f"another-{now_ms()}")
+            report = replace(report, warnings=(*report.warnings, f"{checkpoint.origin}: what it showed is in {aside}"))
+        self._end(audit, report)
 
     def _begin(
         self, checkpoint: Checkpoint, archive: Archive, terms: Terms, threads: ThreadPoolExecutor
@@ -121,17 +125,19 @@ class Auditor:
         if directory and (self.directory is None or directory.version > self.directory.version):
             self.directory = directory
 
-    async def _located(self, report: Report, fetcher: Fetcher, archive: Archive, kept: Checkpoint) -> Report:
-        """Where the node's tree leaves the one that was kept: its tiles now against those of the archive."""
-        origin, size = fetcher.checkpoint.origin, min(kept.size, fetcher.checkpoint.size)
+    def _located(
+        self, report: Report, shown: Checkpoint, kept: Checkpoint | None, archive: Archive, staged: Archive
+    ) -> Report:
+        """Where the tree that is shown now leaves the one that was kept: by the hash tiles of both."""
+        size = min(kept.size, shown.size) if kept else 0
         for number in range((size + WIDTH - 1) // WIDTH):
             width = partial_width(size, 0, number)
-            held, now = archive.tile(0, number, width), await fetcher.fresh_tile(number, width)
-            for at in range(0, width * 32, 32):
-                before, after = (held or b"")[at : at + 32], now[at : at + 32]
+            held, now = archive.tile(0, number, width) or b"", staged.tile(0, number, width) or b""
+            for at in range(0, width * HASH_BYTES, HASH_BYTES):
+                before, after = held[at : at + HASH_BYTES], now[at : at + HASH_BYTES]
                 if before != after:
-                    index = number * WIDTH + at // 32
-                    found = Finding(origin, index, "consistency", f"the leaf kept, {before.hex()}", after.hex())
+                    index = number * WIDTH + at // HASH_BYTES
+                    found = Finding(shown.origin, index, "consistency", f"the leaf kept, {before.hex()}", after.hex())
                     return replace(report, findings=(*report.findings, found))
         return report
 

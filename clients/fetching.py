@@ -51,9 +51,9 @@ class Fetcher:
 
     async def _bundle(self, number: int, *, kept: bool) -> list[bytes]:
         width = partial_width(self.checkpoint.size, 0, number)
+        await self._tile(0, number, width)
         entries = self._archive.entries(number * WIDTH, number * WIDTH + width) if kept else []
         if len(entries) < width:
-            await self._tile(0, number, width)
             data = await self._get(tile_path(None, number, width), _BUNDLE_BYTES_MAX)
             try:
                 entries = decode_bundle(data, width)
@@ -69,10 +69,6 @@ class Fetcher:
 
     async def _get(self, path: str, bytes_max: int) -> bytes:
         return await self._wire.request("GET", f"/{path}", bytes_max=bytes_max)
-
-    async def fresh_tile(self, number: int, width: int) -> bytes:
-        """A hash tile of level 0 as the node has it now, not kept."""
-        return await self._get(tile_path(0, number, width), WIDTH * 32)
 
     async def _beside(self, first: int, entries: list[bytes]) -> None:
         """Directory JSON, and bodies where they are asked for. What cannot be had is missing; the audit says so."""

@@ -11,7 +11,8 @@ import typer
 from clients import auditor
 from clients.archive import Archive
 from clients.auditor import Asked, Auditor
-from clients.commands.context import AsJson, context_of, open_home, run
+from clients.commands.context import AsJson, open_home, run
+from clients.commands.evidence import Pin, check, home_if_any, parse_pin, prove
 from clients.commands.verdict import tell
 from clients.errors import ClientError, Unreachable, UsageError
 from clients.home import Home
@@ -24,7 +25,8 @@ from protocol.tlogpolicy import Policy
 from protocol.treehead import Receipt
 
 app = typer.Typer(help="Verify ledgers, prove entries, hand over evidence.", no_args_is_help=True)
-Pin = Annotated[str, typer.Option(help="SHA-256 of directory version 1; the home's own without.", show_default=False)]
+app.command()(prove)
+app.command()(check)
 
 
 @app.command()
@@ -42,7 +44,7 @@ async def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read ledgers whole and judge every entry again; end in a verdict with located findings."""
-    home = _home(ctx)
+    home = home_if_any(ctx)
     places = auditor.sources_of(home, sources or [])
     asked = Asked(
         _pin(pin, home, places),
@@ -100,11 +102,6 @@ class _Progress:
             err.print(f"\r{origin}: {done} of {size} entries", end="\n" if done == size else "")
 
 
-def _home(ctx: typer.Context) -> Home | None:
-    """The home; none where nobody named one and there is none, as for whoever was handed a folder."""
-    return open_home(ctx) if (context_of(ctx).home / "profile.toml").exists() else None
-
-
 def _pin(given: str, home: Home | None, places: list[str | Path]) -> bytes:
     """What all trust begins with: given, the home's, or with a warning what the first folder itself begins with."""
     value = given or (home.profile.pin if home else "")
@@ -112,13 +109,7 @@ def _pin(given: str, home: Home | None, places: list[str | Path]) -> bytes:
         first = next((_first_directory(place) for place in places if isinstance(place, Path)), b"")
         warn(f"no --pin: the verdict is about whatever exchange begins with directory {first.hex()}")
         return first
-    try:
-        pin = bytes.fromhex(value)
-    except ValueError:
-        raise UsageError(f"{value!r} is no SHA-256") from None
-    if len(pin) != 32:  # noqa: PLR2004 - SHA-256
-        raise UsageError(f"{value!r} is no SHA-256")
-    return pin
+    return parse_pin(value)
 
 
 def _first_directory(folder: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
 from clients.errors import ClientError, Declined, Tampering, Unreachable
 from clients.screen import alarm, emit, out, warn
@@ -26,6 +26,6 @@ def tell(report: Report, *, as_json: bool, unreachable: ClientError | None = Non
         counts = f"{len(report.findings)} findings, {len(report.warnings) + len(report.missing)} warnings"
         out.print(f"{verdict}: {report.entries} entries, {counts}")
     if verdict == FAILED:
-        raise typer.Exit(Tampering.status)
+        sys.exit(Tampering.status)
     if verdict == INCOMPLETE:
-        raise typer.Exit(Unreachable.status if unreachable else Declined.status)
+        sys.exit(Unreachable.status if unreachable else Declined.status)

@@ -1,13 +1,19 @@
-"""The auditor against a real node: what it fetches, what it finds, and what its home keeps."""
+"""The auditor against a real node: what it fetches, what it finds, and what its home keeps; and the commands."""
 
+import asyncio
+import json
+import shutil
+import sys
 from pathlib import Path
 
 from broker.node import Node
 from clients.archive import Archive
 from clients.auditor import Asked, Auditor, archive_of, export_node, wire_to
 from clients.home import Home
+from keys.claims import parsed
 from keys.finding import Report
-from tests.support.live import live_node, now_ms, seat_home, world_of_today
+from protocol.statements import Bulletin
+from tests.support.live import PASSPHRASE, live_node, now_ms, seat_home, world_of_today
 from tests.support.world import World, admit
 
 
@@ -39,7 +45,9 @@ async def test_a_node_passes_and_passes_again_when_it_has_grown(tmp_path: Path) 
             report = await _audit(home, node.config.url, bodies=True)
             assert (report.verdict, report.findings, report.missing) == ("ok", (), ())
             assert (report.entries, report.ledgers[0].root) == (node.ledger.head.size, node.ledger.head.root)
-            assert Archive(archive_of(home, node.ledger.origin).folder).checkpoint() == node.publisher.newest.note  # type: ignore[union-attr]
+            kept = parsed(archive_of(home, node.ledger.origin).checkpoint())
+            assert kept is not None
+            assert (kept.size, kept.root) == (node.ledger.head.size, node.ledger.head.root)
         home.close()
 
 
@@ -57,3 +65,74 @@ async def test_an_export_is_verified_where_there_is_no_network(tmp_path: Path) -
         report = auditor.report()
         assert (report.verdict, report.entries, report.findings) == ("ok", node.ledger.head.size, ())
         assert report.warnings == ()
+
+
+async def test_a_history_that_is_not_the_one_kept_is_located(tmp_path: Path) -> None:
+    """A node that shows another ledger than last time, signed by the same keys."""
+    world = world_of_today()
+    fork, home = tmp_path / "fork", seat_home(tmp_path, world, "pk-auditor")
+    fork.mkdir()
+    async with live_node(tmp_path, world) as node:
+        await _post(node, world, 300)
+        size = node.ledger.head.size
+    shutil.copy(tmp_path / "pk-ledger.db", fork)
+    async with live_node(tmp_path, world) as node:
+        await _post(node, world, 20)
+        assert (await _audit(home, node.config.url)).verdict == "ok"
+        kept = archive_of(home, node.ledger.origin).checkpoint()
+    async with live_node(fork, world) as other:
+        await _post(other, world, 40)
+        report = await _audit(home, other.config.url)
+        found = [(finding.index, finding.check) for finding in report.findings]
+        assert (report.verdict, found) == ("failed", [(size + 19, "consistency"), (size, "consistency")])
+        assert archive_of(home, other.ledger.origin).checkpoint() == kept
+    home.close()
+
+
+async def khunjerab(home: Path, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the command, as a person runs it."""
+    passphrase = home.parent / "passphrase"
+    passphrase.write_bytes(PASSPHRASE.reveal())
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-m", "khunjerab", "--home", str(home), "--passphrase-file", str(passphrase), *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_commands_of_an_auditor(tmp_path: Path) -> None:
+    world = world_of_today()
+    home = seat_home(tmp_path, world, "pk-auditor").folder
+    nobody, pin = tmp_path / "nobody", world.pin.hex()
+    async with live_node(tmp_path, world) as node:
+        url = node.config.url
+        await _post(node, world, 20)
+        status, out, err = await khunjerab(home, "audit", "verify", url, "--bodies", "--json")
+        assert (status, err) == (0, "")
+        told = json.loads(out)
+        assert (told["verdict"], told["entries"], told["findings"]) == ("ok", node.ledger.head.size, [])
+        assert told["ledgers"] == [
+            {"origin": node.ledger.origin, "size": node.ledger.head.size, "root": node.ledger.head.root.hex()}
+        ]
+        export, proof = tmp_path / "export", tmp_path / "bulletin.evidence"
+        assert (await khunjerab(home, "audit", "export", str(export), "--source", url))[0] == 0
+        name = Bulletin.decode(node.storage.entry(10).statement).header.name  # type: ignore[union-attr]
+        assert (await khunjerab(home, "audit", "prove", name[-12:], "-o", str(proof)))[0] == 0
+    # From here on there is no node, and no home.
+    status, out, _ = await khunjerab(nobody, "audit", "verify", str(export), "--pin", pin)
+    assert (status, out.splitlines()[-1]) == (0, f"ok: {told['entries']} entries, 0 findings, 0 warnings")
+    status, out, err = await khunjerab(nobody, "audit", "check", str(proof), "--pin", pin)
+    assert status == 0, err
+    assert out.startswith(f"{name} holds: index 10 of {node.ledger.origin}")
+    assert "rests on a checkpoint over" in out
+    status, out, _ = await khunjerab(nobody, "audit", "check", str(proof), "--pin", "0" * 64)
+    assert (status, out) == (5, "")
+    status, _, err = await khunjerab(home, "audit", "verify", url)
+    assert (status, "does not answer" in err) == (4, True)
+    bundle = next((export / "tile" / "entries" / "000.p").iterdir())
+    data = bytearray(bundle.read_bytes())
+    data[-1] ^= 1
+    bundle.write_bytes(bytes(data))
+    status, out, _ = await khunjerab(nobody, "audit", "verify", str(export), "--pin", pin, "--json")
+    assert (status, json.loads(out)["verdict"]) == (5, "failed")

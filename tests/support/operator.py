@@ -16,6 +16,7 @@ from pathlib import Path
 from broker.ledger import Ledger
 from broker.publisher import Publisher
 from broker.storage.sqlite import SqliteStorage
+from keys.signing import verify_all
 from protocol.checkpoint import Checkpoint
 from protocol.entry import Entry, Link, Submission
 from protocol.header import Relation
@@ -24,14 +25,14 @@ from protocol.note import Note
 from protocol.statements import LINKED, Bulletin, Kind, statement_hash
 from protocol.tiles import WIDTH, Tile
 from protocol.treehead import Receipt
-from keys.signing import verify_all
-from tests.support.world import NOW, ORIGINS, World, label, line_about, node_keys, open_ledger, signing_key
+from tests.support.world import NOW, ORIGINS, World, line_about, node_keys, open_ledger, signing_key
 
 ENTRIES = 2000
 ORIGIN = ORIGINS["PK"]
 NEXT_BUNDLE, REVOCATION, NEXT_DIRECTORY, SUSPENSION, LIFTING, THIRD_BUNDLE = 600, 800, 1000, 1100, 1200, 1400
 CHECKPOINTS = (500, 1000, 1500, ENTRIES)
 REVOKED = "pk-liaison/duty"
+TABLES = ("entry", "bulletin", "statement", "delivery", "wrap", "body")  # what is kept by index
 
 
 def time_of(index: int) -> int:
@@ -168,21 +169,17 @@ class Operator:
 
     def drop(self, index: int) -> None:
         """Take an entry out; what follows moves up."""
-        for table in ("entry", "bulletin", "statement", "delivery", "wrap", "body"):
-            self.db.execute(f"DELETE FROM {table} WHERE idx = ?", (index,))
+        self._in_each("DELETE FROM {} WHERE idx = ?", index)
         self.db.execute("DELETE FROM acknowledged WHERE target = ?", (index,))
         self._shift(index, -1)
 
     def swap(self, index: int) -> None:
         """Exchange an entry with the next; the times stay where they are, so that they look in order."""
         first, second = self.entry(index), self.entry(index + 1)
+        self._in_each("UPDATE {} SET idx = -1 - (2 * ? + 1 - idx) WHERE idx IN (?, ?)", index, index, index + 1)
+        self._in_each("UPDATE {} SET idx = -1 - idx WHERE idx < 0")
         self.put(index, replace(second, time=first.time))
         self.put(index + 1, replace(first, time=second.time))
-        for table in ("bulletin", "statement", "delivery", "wrap", "body"):
-            self.db.execute(
-                f"UPDATE {table} SET idx = -1 - (2 * ? + 1 - idx) WHERE idx IN (?, ?)", (index, index, index + 1)
-            )
-            self.db.execute(f"UPDATE {table} SET idx = -1 - idx WHERE idx < 0")
 
     def insert(self, index: int, submission: Submission, time: int | None = None) -> None:
         """Put in what no judge was asked about; what follows moves down."""
@@ -214,13 +211,15 @@ class Operator:
 
     def truncate(self, size: int) -> None:
         """Forget everything from ``size`` on."""
-        for table in ("entry", "bulletin", "statement", "delivery", "wrap", "body"):
-            self.db.execute(f"DELETE FROM {table} WHERE idx >= ?", (size,))
+        self._in_each("DELETE FROM {} WHERE idx >= ?", size)
 
     def _shift(self, index: int, by: int) -> None:
-        for table in ("entry", "bulletin", "statement", "delivery", "wrap", "body"):
-            self.db.execute(f"UPDATE {table} SET idx = -1 - idx - ? WHERE idx >= ?", (by, index))
-            self.db.execute(f"UPDATE {table} SET idx = -1 - idx WHERE idx < 0")
+        self._in_each("UPDATE {} SET idx = -1 - idx - ? WHERE idx >= ?", by, index)
+        self._in_each("UPDATE {} SET idx = -1 - idx WHERE idx < 0")
+
+    def _in_each(self, sql: str, *values: int) -> None:
+        for table in TABLES:
+            self.db.execute(sql.format(table), values)
 
     def cover_up(self, *, links: bool = True, time_s: int | None = None) -> str:
         """Make everything agree with the entries as they are now, and sign it; the new checkpoint."""
