@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,7 @@ async def test_it_outlives_its_session(tmp_path: Path) -> None:
 async def test_it_polls_where_no_stream_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that refuses upgrades costs nothing but a little time."""
 
-    async def no_stream(*_: object, **__: object) -> None:
+    async def no_stream(*_: object, **__: object) -> AsyncGenerator[None, None]:
         raise UpgradeRefused("no WebSocket here")
         yield
 
