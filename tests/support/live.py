@@ -36,7 +36,7 @@ PASSPHRASE = Secret(b"correct horse battery staple")
 
 
 def now_ms() -> int:
-    """This machine's clock."""
+    """What the clock of the machine says."""
     return time.time_ns() // 1_000_000
 
 
