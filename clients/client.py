@@ -4,55 +4,50 @@
         await client.sync()
         await client.flush()
 
-Every step leaves ``state.db`` as it was or as it should be: a page is stored with its cursor in one transaction, a draft is
-kept before it is tried, an envelope before it is posted, so that a crash loses nothing and sends nothing twice.
+Every step leaves ``state.db`` as it was or as it should be: a page is stored with its cursor in one transaction, a
+draft is kept before it is tried, an envelope before it is posted: a crash loses nothing and sends nothing twice.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Self
 
+from clients.acknowledging import Acknowledger
+from clients.clock import now_ms
 from clients.drafts import Draft
 from clients.errors import Declined, Tampering, UsageError
 from clients.home import Home
+from clients.keeping import Keeper
+from clients.listening import listen
 from clients.opening import Opener
+from clients.promises import Promises
 from clients.replica import Believed, Replica
+from clients.seeds import destroy_old_seeds
 from clients.sending import Sender
-from clients.state import State
+from clients.state import State, Verified
 from clients.transport import Wire
+from clients.turn import Turn
 from keys.exchange import Exchange
 from keys.signing import SigningKey
-
-from protocol.directory import Directory, Node
+from protocol import limits
+from protocol.directory import Directory
 from protocol.entry import Submission
 from protocol.names import format_id
 from protocol.page import Part
+from protocol.parties import Node
 from protocol.problem import Problem
-from protocol.statements import (
-    GOVERNANCE,
-    Acknowledgement,
-    AcknowledgementLine,
-    Bulletin,
-    Kind,
-    decode,
-)
-from protocol.signing import encode_signatures
+from protocol.statements import Bulletin, Kind
 from protocol.treehead import Receipt
 
-URGENT = ("immediate", "flash")  # received is sent at once; else gathered
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
+__all__ = ["Client", "now_ms"]
 
 
 class Client:
     """One home at its home node. ``async with``; raises ClientError and its kinds."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, key: SigningKey | None = None) -> None:
         self.home = home
         profile = home.profile
         if not profile.pin or not profile.origin:
@@ -62,12 +57,15 @@ class Client:
         self.replica = Replica(self.state, profile.origin, self.pin)
         node = self._node()
         self.wire = Wire(profile.node or node.url, node.tls)
-        signing = home.keyring.get("signing") or home.keyring.get("authority")
-        if signing is None:
-            raise UsageError("this home has no key to log in with")
-        self.key = SigningKey(signing)
-        self.opener = Opener(profile.agency, home.keyring, self.state)
-        self.sender = Sender(home, self)
+        self.key = key or _login_key(home)
+        self.turn = Turn(home.folder / "sending.lock")
+        opener = Opener(home)
+        self.keeper = Keeper(profile.agency, self.key.public.key_id, self.state, opener)
+        self.sender = Sender(self)
+        self.acknowledger = Acknowledger(self)
+        self.promises = Promises(self)
+        self.alarms_at_start = len(self.state.alarms())
+        self._seeds_checked = False
 
     def _node(self) -> Node:
         """The home node, by the newest directory verified here, else by the one that was joined with."""
@@ -95,38 +93,82 @@ class Client:
         """Governance as far as it is verified here."""
         return self.replica.exchange
 
+    @property
+    def agency(self) -> str:
+        """Whose seat this is."""
+        return self.home.profile.agency
+
     # Receiving
 
     async def sync(self, wait: int = 0) -> int:
         """Fetch, verify and keep everything that is there; how many entries came. ``wait`` seconds for the first."""
         came = 0
         while True:
-            verified = self.replica.verified
-            origin = self.replica.origin
-            parts = await self.wire.deliveries({origin: verified.next}, {origin: verified.size}, wait=wait)
-            part = next((part for part in parts if part.head.origin == origin), None)
-            if part is None:
-                raise Tampering("tree-head", "the node answered for another ledger", origin)
-            await self.take(part)
-            came += len(part.items)
+            try:
+                part = await self.fetch(self.replica.verified, wait=wait)
+                taken = await self.take(part)
+            except (Declined, Tampering) as error:
+                if getattr(error, "code", "") != "bad-cursor" and getattr(error, "check", "") != "consistency":
+                    raise
+                await self.promises.go_back(error)
+                continue
             wait = 0
-            if part.next >= part.head.size:
-                return came
+            if taken:
+                came += len(part.items)
+                if part.next >= part.head.size:
+                    break
+        await self.promises.check()
+        if not self._seeds_checked:
+            self._seeds_checked = True
+            destroy_old_seeds(self.home, now_ms())
+        return came
 
-    async def take(self, part: Part) -> None:
-        """Verify one part and keep it: entries, contents and cursor in one transaction."""
+    def listen(self) -> AsyncGenerator[int, None]:
+        """Keep what the node pushes, as it comes; how many entries, after each page (``clients/listening.py``)."""
+        return listen(self)
+
+    async def fetch(self, verified: Verified, *, wait: int = 0, limit: int = limits.PAGE_ENTRIES_MAX) -> Part:
+        """A page of the home ledger from a point that is verified, itself unverified."""
+        origin = verified.origin
+        parts = await self.wire.deliveries({origin: verified.next}, {origin: verified.size}, wait=wait, limit=limit)
+        part = next((part for part in parts if part.head.origin == origin), None)
+        if part is None:
+            raise Tampering("tree-head", "the node answered for another ledger", origin)
+        return part
+
+    async def take(self, part: Part, replica: Replica | None = None, *, lost_from: int | None = None) -> bool:
+        """Verify one part and keep it: entries, contents and cursor in one transaction.
+
+        False where another terminal of this home was quicker: nothing was kept, and ``replica`` is read anew.
+        ``replica`` and ``lost_from`` are for the way back (``clients/promises.py``): what is verified there takes the
+        place of what was believed from that index on.
+        """
+        expected = self.replica.verified
+        replica = replica or self.replica
         try:
-            believed = self.replica.take(part)
-        except Tampering as found:
+            believed = replica.take(part)
+            bodies = {one.item.index: await self._fetch_body(one) for one in believed}
             with self.state.transaction():
-                self.state.add_alarm(now_ms(), found.check, found.origin, found.index, found.detail)
+                if self.state.verified(replica.origin) != expected:
+                    self._read_anew()
+                    return False
+                if lost_from is not None:
+                    self.state.forget_from(replica.origin, lost_from, now_ms(), self.agency)
+                for one in believed:
+                    self.keeper.keep(replica.origin, one, *bodies[one.item.index])
+                self.state.set_verified(replica.verified)  # commit point: cursor and entries together
+        except BaseException as error:
+            self._read_anew()  # what was verified and not kept is not believed
+            if isinstance(error, Tampering):
+                with self.state.transaction():
+                    self.state.add_alarm(now_ms(), error.check, error.origin, error.index, error.detail)
             raise
-        bodies = {one.item.index: await self._fetch_body(one) for one in believed}
-        with self.state.transaction():
-            for one in believed:
-                self._keep(one, *bodies[one.item.index])
-            self.state.set_verified(self.replica.verified)  # commit point: cursor and entries together
+        self.replica = replica
         self._save_directories()
+        return True
+
+    def _read_anew(self) -> None:
+        self.replica = Replica(self.state, self.replica.origin, self.pin)
 
     async def _fetch_body(self, one: Believed) -> tuple[bytes | None, bytes | None]:
         """Body and wrap of an item: what came with it, or fetched where it was too large for the page."""
@@ -139,46 +181,6 @@ class Client:
             if declined.code in {"expunged", "withheld", "not-found"}:
                 return None, item.wrap
             raise
-
-    def _keep(self, one: Believed, body: bytes | None, wrap: bytes | None) -> None:
-        origin, index = self.replica.origin, one.item.index
-        if one.entry.kind in GOVERNANCE:
-            self.state.add_governance(origin, index, one.item.entry, body)
-        if one.step.accepted is None:
-            fault = one.step.faults[0]
-            self.state.add_alarm(
-                now_ms(), fault.check, origin, index, f"a node let in what the judge refuses: {fault.found}"
-            )
-            return
-        statement = decode(one.entry.kind, one.entry.statement)
-        if isinstance(statement, Bulletin):
-            self._keep_bulletin(one, statement, body, wrap)
-        elif isinstance(statement, Acknowledgement):
-            for line in statement.lines:
-                self.state.add_acknowledged(line.origin, line.index, statement.sender, line.state, line.time)
-
-    def _keep_bulletin(self, one: Believed, bulletin: Bulletin, body: bytes | None, wrap: bytes | None) -> None:
-        origin, index, header = self.replica.origin, one.item.index, bulletin.header
-        own = header.sender == self.home.profile.agency
-        if not own and not header.is_sent_to(self.home.profile.agency):
-            return  # an auditor's page has everything
-        opened = self.opener.open(one, bulletin, body, wrap)
-        state = "sent" if own else "new"
-        self.state.add_bulletin(origin, index, header, one.item.entry, one.leaf, opened.content, opened.problem, state)
-        if opened.missing:
-            detail = f"{header.sender} had receipts for {opened.missing} more in {header.feed} than ever came here"
-            self.state.add_alarm(now_ms(), "denied", origin, index, detail)
-        if opened.problem == "body-altered" or opened.problem.startswith("cannot-open"):
-            self.state.add_alarm(now_ms(), "body", origin, index, opened.problem)
-        for relation in header.relations:
-            if relation.kind in {"supersedes", "cancels"}:
-                self._relate(header.sender, relation.kind, relation.origin, relation.index, header.name)
-
-    def _relate(self, sender: str, kind: str, origin: str, index: int, by: str) -> None:
-        """Whoever holds the target checks the rule before it has any effect."""
-        target = self.state.bulletin_at(origin, index)
-        if target is not None and target.header.sender == sender:
-            self.state.relate(origin, index, f"{kind} {by}")
 
     def _save_directories(self) -> None:
         """The directory in force as a file, for people."""
@@ -196,57 +198,28 @@ class Client:
         """Send what waits in the outbox, oldest first; what remains there is returned."""
         return await self.sender.flush()
 
-    async def flush_before(self, number: bytes) -> None:
-        """Send what was written before ``number``, so that nothing overtakes. Raises Unreachable."""
-        for outgoing in self.state.outbox("draft", "tried"):
-            if outgoing.draft.id < number:
-                await self.sender.send_quietly(outgoing)
-
     async def acknowledge(self, index: int, state: str, origin: str | None = None) -> None:
         """Note that this reader received, read or acted on a bulletin; ``send_owed`` tells the sender."""
-        origin = origin or self.replica.origin
-        with self.state.transaction():
-            self.state.owe(origin, index, state, now_ms())
-            self.state.add_acknowledged(origin, index, self.home.profile.agency, state, now_ms())
-            self.state.set_state(origin, index, state)
+        held = self.state.bulletin_at(origin or self.replica.origin, index)
+        if held is not None:
+            self.acknowledger.note(held, state)
 
     async def send_owed(self) -> int:
         """Send the acknowledgements that are owed, one statement for each sender; how many lines were sent."""
-        owed = self.state.owed()
-        by_sender: dict[str, list[AcknowledgementLine]] = {}
-        for origin, index, state, moment in owed:
-            held = self.state.bulletin_at(origin, index)
-            if held is not None:
-                line = AcknowledgementLine(origin, index, held.leaf, state, moment)
-                by_sender.setdefault(held.header.sender, []).append(line)
-        for sender, lines in by_sender.items():
-            await self._send_acknowledgement(sender, lines)
-        return len(owed)
-
-    async def _send_acknowledgement(self, to: str, lines: list[AcknowledgementLine]) -> None:
-        statement = Acknowledgement(
-            1,
-            self.pin,
-            self.replica.origin,
-            self.home.profile.agency,
-            self.key.public.key_id,
-            to,
-            now_ms(),
-            tuple(lines),
-        ).encode()
-        signature = self.key.sign_statement(Kind.ACKNOWLEDGEMENT, statement, 1)
-        submission = Submission(Kind.ACKNOWLEDGEMENT, statement, encode_signatures((signature,)))
-        await self.post(submission)
-        with self.state.transaction():
-            for line in lines:
-                self.state.settle(line.origin, line.index, line.state)
+        return await self.acknowledger.send()
 
     async def post(self, submission: Submission) -> Receipt:
         """Post one statement and verify its receipt. Raises Declined, Unreachable, Tampering."""
         (answer,) = await self.wire.post([submission])
         if isinstance(answer, Problem):
             raise Declined(f"{answer.code}: {answer.detail}", answer.hint, answer.code) from answer
-        self.sender.check_receipt(submission, answer)
+        try:
+            self.sender.check_receipt(submission, answer)
+        except Tampering as found:
+            with self.state.transaction():
+                self.state.add_alarm(now_ms(), found.check, found.origin, found.index, found.detail)
+                self.state.add_evidence(now_ms(), found.origin, found.index or 0, "receipt", answer.encode())
+            raise
         return answer
 
     async def post_governance(self, submission: Submission) -> Receipt:
@@ -259,6 +232,13 @@ class Client:
         """``SENDER/UUID`` of a bulletin held here."""
         held = self.state.bulletin_at(origin, index)
         return format_id(held.header.sender, held.header.id) if held else f"{origin}#{index}"
+
+
+def _login_key(home: Home) -> SigningKey:
+    seed = home.keyring.get("signing") or home.keyring.get("authority")
+    if seed is None:
+        raise UsageError("this home has no key to log in with")
+    return SigningKey(seed)
 
 
 def _version_in_name(path: Path) -> int:

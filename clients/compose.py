@@ -15,15 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clients.choices import one_of
 from clients.drafts import Draft
 from clients.errors import UsageError
-from protocol import names, text
+from protocol import limits, names, text
 from protocol.content import MICRODEGREES, Attachment, Content, Place, Point, Version, grade
-from protocol.directory import DAY_MS, Directory
+from protocol.directory import Directory
 from protocol.errors import Malformed, ProtocolError
 from protocol.header import Relation
 from protocol.label import Label
 from protocol.labeltext import parse_label
+from protocol.times import DAY_MS, format_time
 
 EXPIRES_DAYS_DEFAULT = 7
 _PLACE = re.compile(r"(?P<name>[^@]+)(@(?P<lat>-?[0-9]+(\.[0-9]+)?),\s*(?P<lon>-?[0-9]+(\.[0-9]+)?))?")
@@ -61,23 +63,34 @@ class Order:
     attach: list[str] = field(default_factory=list)
 
     def merged(self, values: dict[str, Any]) -> Order:
-        """This order with the members of a file where the command line said nothing. Raises UsageError."""
+        """The order with the members of a file where the command line said nothing. Raises UsageError."""
         blank = Order()
-        for name, value in values.items():
-            name = name.replace("-", "_")
-            name = "begins" if name == "from" else name
+        for typed, value in values.items():
+            name = "begins" if typed == "from" else typed.replace("-", "_")
             if not hasattr(blank, name):
                 raise UsageError(f"the file's {name!r} means nothing here", "khunjerab post --template prints one")
             wanted = getattr(blank, name)
             if isinstance(wanted, list):
-                value = [str(item) for item in (value if isinstance(value, list) else [value])]
+                plain: object = [_plain(name, item) for item in (value if isinstance(value, list) else [value])]
+            else:
+                plain = _plain(name, value)
             if getattr(self, name) == wanted:
-                setattr(self, name, value if isinstance(value, list) else _plain(value))
+                setattr(self, name, plain)
         return self
 
 
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime.datetime | datetime.date) else str(value)
+def _plain(name: str, value: object) -> str:
+    """A value of a file as it would be typed. A place may be a table, with coordinates in GeoJSON's order."""
+    if name == "place" and isinstance(value, dict):
+        if set(value) - {"name", "coordinates"} or not isinstance(value.get("name"), str):
+            raise UsageError("a place is NAME@LAT,LON, or a table of name and coordinates = [LON, LAT]")
+        lon, lat = value.get("coordinates", [None, None])
+        return value["name"] if lat is None else f"{value['name']}@{float(lat):f},{float(lon):f}"
+    if isinstance(value, datetime.datetime | datetime.date):
+        return value.isoformat()
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise UsageError(f"the file's {name!r} is no text", "khunjerab post --template prints one")
+    return str(value)
 
 
 def read_file(path: str, data: str) -> dict[str, Any]:
@@ -87,15 +100,18 @@ def read_file(path: str, data: str) -> dict[str, Any]:
             _, front, body = data.lstrip().split("+++", 2)
             return {**tomllib.loads(front), "text": [body.strip()]}
         if data.lstrip().startswith("{"):
-            value = json.loads(data)
-            return value if isinstance(value, dict) else {}
+            return dict(json.loads(data))
         return tomllib.loads(data)
     except (ValueError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is not TOML, JSON, or Markdown between +++ lines: {error}") from None
+        raise UsageError(
+            f"{path} is not TOML, JSON, or Markdown: {error}",
+            "Markdown begins with TOML between two +++ lines; khunjerab post --template prints TOML",
+        ) from None
 
 
 def parse_moment(value: str, now: int) -> int:
     """A time: RFC 3339, or from now, as in +6h or +2d; without a zone it is UTC. Milliseconds. Raises UsageError."""
+    value = value.strip()
     relative = re.fullmatch(r"\+([0-9]{1,4})([mhd])", value)
     if relative:
         return now + int(relative[1]) * {"m": 60_000, "h": 3_600_000, "d": DAY_MS}[relative[2]]
@@ -105,6 +121,8 @@ def parse_moment(value: str, now: int) -> int:
         raise UsageError(f"{value!r} is no time: 2026-11-24T08:00Z, or from now +6h, +2d") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
+    if moment.year < 1970:  # noqa: PLR2004 - where times begin
+        raise UsageError(f"{value!r} is before 1970")
     return int(moment.timestamp() * 1000)
 
 
@@ -158,8 +176,15 @@ def _attachment(path: str) -> Attachment:
     return Attachment(Path(path).name, mimetypes.guess_type(path)[0] or "application/octet-stream", data)
 
 
+def _grade(value: str) -> str:
+    try:
+        return grade(value.upper())
+    except Malformed as error:
+        raise UsageError(error.detail, "reliability A to F, then credibility 1 to 6, as in B2") from None
+
+
 def content_of(order: Order, officer: str, language: str, now: int) -> Content:
-    """The content that the order describes; checked by encoding it and reading it again."""
+    """The content that the order describes; checked by encoding it and reading it again. Raises UsageError."""
     languages = order.lang or [language]
     if not order.title or not len(order.title) == len(languages) == max(len(order.text), len(languages)):
         raise UsageError(
@@ -173,15 +198,15 @@ def content_of(order: Order, officer: str, language: str, now: int) -> Content:
     )
     content = Content(
         versions=versions,
-        category=order.category,
-        severity=order.severity,
-        urgency=order.urgency,
-        certainty=order.certainty,
+        category=one_of("category", order.category),
+        severity=one_of("severity", order.severity),
+        urgency=one_of("urgency", order.urgency),
+        certainty=one_of("certainty", order.certainty),
         officer=text.clean(officer),
         places=(*map(parse_place, order.place), *(read_area(order.area) if order.area else [])),
         valid_from=parse_moment(order.begins, now) if order.begins else None,
         valid_until=parse_moment(order.until, now) if order.until else None,
-        grade=grade(order.grade) if order.grade else None,
+        grade=_grade(order.grade) if order.grade else None,
         measures=tuple(text.clean(measure) for measure in order.measure),
         persons_at_risk=text.clean(order.at_risk),
         answer_due=parse_moment(order.due, now) if order.due else None,
@@ -216,13 +241,17 @@ def draft_of(
     except Malformed as error:
         raise UsageError(error.detail) from None
     expires = parse_moment(order.expires, now) if order.expires else now + EXPIRES_DAYS_DEFAULT * DAY_MS
+    if not now < expires <= now + limits.EXPIRES_DAYS_MAX * DAY_MS:
+        raise UsageError(
+            f"it would expire {format_time(expires)}", f"choose a time within {limits.EXPIRES_DAYS_MAX} days"
+        )
     return Draft(
         id=names.new_bulletin_id(now, os.urandom(10)),
         recipients=recipients,
         feed=feed,
         label=label,
-        status=order.status,
-        precedence=order.precedence,
+        status=one_of("status", order.status),
+        precedence=one_of("precedence", order.precedence),
         created=now,
         expires=expires,
         relations=relations,

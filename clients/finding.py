@@ -1,11 +1,11 @@
-"""Finding a bulletin by what a person types: SENDER/UUID, or the last six or more characters where they fit only one."""
+"""Finding a bulletin by what a person types: SENDER/UUID, or its last six or more characters where they fit one."""
 
 from __future__ import annotations
 
 from clients.errors import UsageError
 from clients.state import Held, State
 from protocol.errors import ProtocolError
-from protocol.names import parse_id
+from protocol.names import format_id, parse_id
 
 SHORT_CHARS_MIN = 6
 
@@ -24,7 +24,8 @@ def find(state: State, value: str) -> Held:
 def _by_ending(state: State, value: str) -> Held | None:
     if len(value) < SHORT_CHARS_MIN:
         raise UsageError(f"{value!r} is too short for an id", f"its last {SHORT_CHARS_MIN} or more characters will do")
-    found = [held for held in state.bulletins() if held.header.name.endswith(value)]
-    if len({held.header.name for held in found}) > 1:
-        raise UsageError(f"{value!r} fits {len(found)} bulletins", "type more of it")
-    return found[0] if found else None
+    found = [known for known in state.names() if format_id(*known).endswith(value)]
+    if len(found) > 1:
+        told = ", ".join(format_id(*known) for known in found[:3])
+        raise UsageError(f"{value!r} fits {len(found)} bulletins: {told}", "type more of it")
+    return state.bulletin_by_id(*found[0]) if found else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from clients.home import Home
 from clients.replica import Believed
-from clients.state import State
 from keys.errors import CannotOpen
 from keys.keyring import Keyring
 from keys.sealing import OpenedWrap, open_body, open_wrap
+from keys.secret import Secret
 from protocol.content import Content
 from protocol.statements import Bulletin
 
@@ -26,9 +27,9 @@ class Opened:
 class Opener:
     """Opens with the KEM seeds of one seat's keyring."""
 
-    def __init__(self, agency: str, keyring: Keyring, state: State) -> None:
-        self._agency, self._state = agency, state
-        self._seeds = {bytes.fromhex(name): keyring.secrets[f"kem/{name}"] for name in keyring.names("kem")}
+    def __init__(self, home: Home) -> None:
+        self._home, self._agency, self._state = home, home.profile.agency, home.state
+        self._seeds = _seeds(home.keyring)
 
     def open(self, believed: Believed, bulletin: Bulletin, body: bytes | None, wrap: bytes | None) -> Opened:
         """Whatever is wrong is said in ``problem``: the bulletin stands in the ledger all the same."""
@@ -47,6 +48,9 @@ class Opener:
 
     def _unwrap(self, bulletin: Bulletin, wrap: bytes) -> OpenedWrap:
         digest = hashlib.sha256(wrap).digest()
+        mine = [stated.kem_key_id for stated in bulletin.wraps if stated.hash == digest]
+        if not any(key_id in self._seeds for key_id in mine):  # a card was made since this process began
+            self._seeds = _seeds(self._home.read_keyring_anew())
         for stated in bulletin.wraps:
             seed = self._seeds.get(stated.kem_key_id)
             if stated.hash == digest and seed is not None:
@@ -60,3 +64,7 @@ class Opener:
             return 0
         held = self._state.count_before(header.origin, header.key_id, header.feed, believed.item.index)
         return max(0, opened.count - held)
+
+
+def _seeds(keyring: Keyring) -> dict[bytes, Secret]:
+    return {bytes.fromhex(name): keyring.secrets[f"kem/{name}"] for name in keyring.names("kem")}

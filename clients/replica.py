@@ -1,19 +1,20 @@
 """What a client believes of a ledger, and why: every page verified in a numbered order (SPEC §11.3).
 
 To take a page a client checks (1) the head's signature; (2) that its own tree, the checkpoint and the head are one
-history; (3) each entry's path; (4) its governance link; (5) the judge's verdict and signatures; (6) that its wrap opens;
-(7) the count of bulletins sent to it; (8) the body. The first five are here and make an entry believed; (6) to (8)
-belong to what is sealed and are ``clients/opening.py``'s. Delivery never waits for a cosignature.
+history; (3) each entry's path; (4) its governance link; (5) the judge's verdict and signatures; (6) that its wrap
+opens; (7) the count of bulletins sent to it; (8) the body. The first five are here and make an entry believed; (6) to
+(8) belong to what is sealed and are ``clients/opening.py``'s. Delivery never waits for a cosignature.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clients.errors import Tampering
-from clients.state import State
+from clients.state import State, Verified
 from keys.errors import BadSignature
 from keys.exchange import Exchange
 from keys.judge import NOT_SENT_TO_ME, First, NotSentToMe
@@ -21,6 +22,7 @@ from keys.lognote import open_checkpoint
 from keys.replay import Replay, Step
 from keys.signing import SignatureCheck, verify_all
 from protocol import merkle
+from protocol.canonical import UINT_MAX
 from protocol.checkpoint import Checkpoint
 from protocol.entry import Entry
 from protocol.errors import ProofFailed, ProtocolError
@@ -42,13 +44,14 @@ class Believed:
 class ClientLookup:
     """The judge's lookup in a home: it holds what was sent to it, and says so of the rest."""
 
-    def __init__(self, state: State, origin: str) -> None:
-        self._state, self._origin = state, origin
+    def __init__(self, state: State, origin: str, below: int = UINT_MAX) -> None:
+        self._state, self._origin, self._below = state, origin, below
         self.arriving: dict[bytes, bytes] = {}  # directory JSON of the page at hand
 
     def first(self, sender: str, bulletin_id: bytes) -> First | None:
         """Only bulletins held here are known."""
-        held = self._state.bulletins("origin = ? AND sender = ? AND id = ?", self._origin, sender, bulletin_id)
+        where = "origin = ? AND sender = ? AND id = ? AND idx < ?"
+        held = self._state.bulletins(where, self._origin, sender, bulletin_id, self._below)
         if not held:
             return None
         return First(held[0].index, statement_hash(Kind.BULLETIN, Entry.decode(held[0].entry).statement))
@@ -56,10 +59,11 @@ class ClientLookup:
     def seen(self, digest: bytes) -> int | None:
         """A client does not keep every statement; a repeated one changes nothing for it."""
         del digest
+        return None
 
     def entry(self, index: int) -> Entry | NotSentToMe | None:
         """A bulletin held here, or one that was not sent here."""
-        held = self._state.bulletin_at(self._origin, index)
+        held = self._state.bulletin_at(self._origin, index) if index < self._below else None
         return Entry.decode(held.entry) if held else NOT_SENT_TO_ME
 
     def directory(self, sha256: bytes) -> bytes | None:
@@ -70,13 +74,15 @@ class ClientLookup:
 class Replica:
     """One ledger as this home knows it. Opens from what was kept; ``take`` verifies a page's part."""
 
-    def __init__(self, state: State, origin: str, pin: bytes) -> None:
+    def __init__(self, state: State, origin: str, pin: bytes, verified: Verified | None = None) -> None:
+        """As far as ``state`` has verified it, or only as far as ``verified``: a point that it was at before."""
         self._state, self.origin, self.pin = state, origin, pin
-        self.verified = state.verified(origin)
-        self.lookup = ClientLookup(state, origin)
+        self.verified = verified or state.verified(origin)
+        self.lookup = ClientLookup(state, origin, verified.next if verified else UINT_MAX)
         self._replay = Replay(Exchange(origin, pin))
         for index, data in state.governance(origin):
-            self._replay.step(index, data, self.lookup)
+            if index < self.verified.next:
+                self._replay.step(index, data, self.lookup)
 
     @property
     def exchange(self) -> Exchange:
@@ -125,16 +131,18 @@ class Replica:
 
     def _check_history(self, part: Part) -> Checkpoint | None:
         """(2) By size: what is known, the checkpoint, the head; each extends the one before."""
-        trees = {self.verified.size: self.verified.root} if self.verified.size else {}
+        if part.head.size < self.verified.size:
+            raise self._tampering("consistency", f"the ledger shrank from {self.verified.size} to {part.head.size}")
+        return self._check_joined(part, {self.verified.size: self.verified.root} if self.verified.size else {})
+
+    def _check_joined(self, part: Part, trees: dict[int, bytes]) -> Checkpoint | None:
         checkpoint = None
         try:
             if part.checkpoint:
-                checkpoint = Checkpoint.parse(part.checkpoint.rpartition("\n\n")[0] + "\n")
+                checkpoint = checkpoint_of(part.checkpoint)
                 self._add_tree(trees, checkpoint.size, checkpoint.root)
             self._add_tree(trees, part.head.size, part.head.root)
             sizes = sorted(size for size in trees if size)
-            if part.head.size < self.verified.size:
-                raise self._tampering("consistency", f"the ledger shrank from {self.verified.size} to {part.head.size}")
             _check_joints(part.consistencies, sizes, trees)
         except ProtocolError as error:
             raise self._tampering("consistency", error.detail) from error
@@ -182,13 +190,33 @@ class Replica:
         """That the node in the directory signed a head; whether it is one history with ours shows at the next page."""
         self._check_head(head)
 
+    def extends(self, head: TreeHead, part: Part) -> bool:
+        """Whether a page asked for with ``known=head.size`` shows that the verified tree extends ``head``.
+
+        False where the page leads to another tree than the one verified here, as the ledger grew meanwhile: ask again.
+        Raises Tampering where it shows that it does not.
+        """
+        self._check_head(part.head)
+        checkpoint = self._check_joined(part, {head.size: head.root})
+        known = [(self.verified.size, self.verified.root)]
+        if self.verified.checkpoint:
+            newest = checkpoint_of(self.verified.checkpoint)
+            known.append((newest.size, newest.root))
+        shown = [(part.head.size, part.head.root)] + ([(checkpoint.size, checkpoint.root)] if checkpoint else [])
+        return any(size >= head.size and (size, root) in known for size, root in shown)
+
     def _tampering(self, check: str, detail: str, index: int | None = None) -> Tampering:
         return Tampering(check, detail, self.origin, index)
 
 
+def checkpoint_of(note: str) -> Checkpoint:
+    """What a signed note says; its signatures are another matter. Raises ProtocolError."""
+    return Checkpoint.parse(note.rpartition("\n\n")[0] + "\n")
+
+
 def _check_joints(joints: Sequence[Consistency], sizes: Sequence[int], trees: dict[int, bytes]) -> None:
     """The proofs are those that join these sizes, one after the other."""
-    if [(joint.old, joint.new) for joint in joints] != list(zip(sizes, sizes[1:], strict=False)):
+    if [(joint.old, joint.new) for joint in joints] != list(itertools.pairwise(sizes)):
         raise ProofFailed("the consistency proofs do not join the sizes that are known, signed and shown")
     for joint in joints:
         merkle.verify_consistency(joint.old, joint.new, list(joint.path), trees[joint.old], trees[joint.new])

@@ -1,4 +1,4 @@
--- What a seat knows (SPEC §13.4). Columns named `sealed` hold secretbox under the keyring's store key.
+-- What a seat knows (docs/officer.md). Columns named `sealed` hold secretbox under the keyring's store key.
 CREATE TABLE ledger (              -- a ledger as far as it is verified; the cursor is `next`
     origin     TEXT PRIMARY KEY,
     size       INTEGER NOT NULL,
@@ -14,29 +14,41 @@ CREATE TABLE governance (
     PRIMARY KEY (origin, idx)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE bulletin (            -- received or sent by this agency
-    origin   TEXT NOT NULL,
-    idx      INTEGER NOT NULL,
-    sender   TEXT NOT NULL,
-    id       BLOB NOT NULL,
-    key_id   BLOB NOT NULL,
-    feed     TEXT NOT NULL,
-    entry    BLOB NOT NULL,
-    leaf     BLOB NOT NULL,
-    sealed   BLOB,                 -- the content, once opened
-    problem  TEXT NOT NULL,        -- why it is not open: withheld, expunged, cannot-open, body-missing
-    state    TEXT NOT NULL,        -- of this reader: new, received, read, acted; sent for its own
-    handed   INTEGER NOT NULL,     -- 0 until `follow` or `inbox` handed it over
-    relation TEXT NOT NULL,        -- superseded or cancelled, by whom: SENDER/UUID
-    PRIMARY KEY (origin, idx)
-) STRICT, WITHOUT ROWID;
+    arrival INTEGER PRIMARY KEY AUTOINCREMENT,
+    origin  TEXT NOT NULL,
+    idx     INTEGER NOT NULL,
+    sender  TEXT NOT NULL,
+    id      BLOB NOT NULL,
+    key_id  BLOB NOT NULL,
+    feed    TEXT NOT NULL,
+    own     INTEGER NOT NULL,      -- 1 where this agency sent it
+    logged  INTEGER NOT NULL,      -- admission time
+    expires INTEGER NOT NULL,
+    entry   BLOB NOT NULL,
+    leaf    BLOB NOT NULL,
+    sealed  BLOB,                  -- the content, once opened
+    problem TEXT NOT NULL,         -- why it is not open: withheld, expunged, cannot-open, body-missing
+    UNIQUE (origin, idx)
+) STRICT;
 CREATE INDEX bulletin_by_id ON bulletin (sender, id);
 CREATE INDEX bulletin_by_key ON bulletin (origin, key_id, feed, idx);
+CREATE TABLE relation (            -- what one bulletin says it does to another; the rule is checked by the reader
+    origin    TEXT NOT NULL,       -- of the target
+    target    INTEGER NOT NULL,
+    leaf      BLOB NOT NULL,
+    kind      TEXT NOT NULL,
+    by_origin TEXT NOT NULL,
+    by_idx    INTEGER NOT NULL,
+    PRIMARY KEY (origin, target, kind, by_origin, by_idx)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE acknowledged (        -- what others, or this agency, said of a bulletin
-    origin TEXT NOT NULL,
-    target INTEGER NOT NULL,
-    agency TEXT NOT NULL,
-    state  TEXT NOT NULL,
-    time   INTEGER NOT NULL,
+    origin    TEXT NOT NULL,
+    target    INTEGER NOT NULL,
+    agency    TEXT NOT NULL,
+    state     TEXT NOT NULL,
+    time      INTEGER NOT NULL,
+    at_origin TEXT,                -- the entry that says so; nil until it has come back
+    at_idx    INTEGER,
     PRIMARY KEY (origin, target, agency, state)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE owed (                -- acknowledgements that are to be sent
@@ -47,26 +59,49 @@ CREATE TABLE owed (                -- acknowledgements that are to be sent
     PRIMARY KEY (origin, idx, state)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE outbox (
-    id        BLOB PRIMARY KEY,
-    created   INTEGER NOT NULL,
-    sealed    BLOB NOT NULL,       -- the draft
-    envelope  BLOB,                -- sealed bytes once an attempt was made: the same go again
-    receipt   BLOB,
-    state     TEXT NOT NULL,       -- draft, tried, receipted, witnessed, refused, expired
-    problem   TEXT NOT NULL
+    id       BLOB PRIMARY KEY,
+    created  INTEGER NOT NULL,
+    sealed   BLOB NOT NULL,        -- the draft
+    envelope BLOB,                 -- sealed bytes once an attempt was made: the same go again
+    receipt  BLOB,
+    state    TEXT NOT NULL,        -- draft, tried, receipted, refused, expired
+    problem  TEXT NOT NULL
 ) STRICT;
 CREATE TABLE sent (                -- receipts held, by what a wrap counts
     recipient TEXT NOT NULL,
     origin    TEXT NOT NULL,
     feed      TEXT NOT NULL,
     key_id    BLOB NOT NULL,
-    count     INTEGER NOT NULL,
-    PRIMARY KEY (recipient, origin, feed, key_id)
+    id        BLOB NOT NULL,
+    PRIMARY KEY (recipient, origin, feed, key_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE handed (              -- what `follow` handed over, once for (sender, id) across origins
+    consumer TEXT NOT NULL,        -- print, or exec
+    sender   TEXT NOT NULL,
+    id       BLOB NOT NULL,
+    tries    INTEGER NOT NULL,
+    state    TEXT NOT NULL,        -- trying, done, failed, again
+    PRIMARY KEY (consumer, sender, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE told (                -- events that `follow` told, each once: late, overdue
+    name   TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    idx    INTEGER NOT NULL,
+    agency TEXT NOT NULL,
+    PRIMARY KEY (name, origin, idx, agency)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE alarm (
     time   INTEGER NOT NULL,
     name   TEXT NOT NULL,          -- the check that failed
     origin TEXT NOT NULL,
-    idx    INTEGER,
-    detail TEXT NOT NULL
+    idx    INTEGER NOT NULL,       -- -1 where it is about no entry
+    detail TEXT NOT NULL,
+    PRIMARY KEY (name, origin, idx, detail)
+) STRICT;
+CREATE TABLE evidence (            -- what contradicts what a node signed: kept for the auditor
+    time   INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    idx    INTEGER NOT NULL,
+    kind   TEXT NOT NULL,          -- receipt, entry, page
+    data   BLOB NOT NULL
 ) STRICT;

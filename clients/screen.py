@@ -1,4 +1,4 @@
-"""The rules of output: data to stdout, talk to stderr; JSON one object a line; no secret, no trace, no colour in a pipe.
+"""The rules of output: data to stdout, talk to stderr; JSON an object a line; no secret, no trace, no colour in a pipe.
 
 `status` (exercise, test) stands first on every screen. Every predictable mistake is one line with what to do.
 """

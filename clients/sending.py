@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clients.clock import now_ms
 from clients.drafts import Draft
 from clients.errors import Declined, Tampering, Unreachable, UsageError
-from clients.home import Home
+from clients.keeping import is_of
+from clients.outbox import CLOSED, OPEN
 from clients.screen import warn
-from clients.state import Outgoing
+from clients.state import Held, Outgoing
 from keys.judge import why_not_recipient
 from keys.sealing import SealTo, seal
 from protocol.entry import Entry, Submission
@@ -22,35 +24,60 @@ if TYPE_CHECKING:
     from clients.client import Client
 
 STALE = ("stale-keys", "stale-directory", "key-not-in-force")  # sealed anew, under the same id
+# The door's refusals are about this session or this hour, not about the bulletin: it waits.
+AT_THE_DOOR = (
+    "not-logged-in",
+    "login-refused",
+    "clock-skew",
+    "created-in-future",
+    "too-many-attempts",
+    "quota-exceeded",
+    "tls-not-pinned",
+    "unsupported-media-type",
+    "length-required",
+    "request-timeout",
+)
 SEALED_ANEW_MAX = 3
 
 
-class Sender:
-    """Turns drafts into receipts, through whatever the link does."""
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Where a bulletin stands, and the receipt for it where one is held."""
 
-    def __init__(self, home: Home, client: Client) -> None:
-        self._home, self._client = home, client
-        self._state = home.state
+    origin: str
+    index: int
+    time: int
+    receipt: Receipt | None
+
+
+class Sender:
+    """Turns drafts into receipts, through whatever the link does; one process of a home at a time."""
+
+    def __init__(self, client: Client) -> None:
+        self._client, self._state = client, client.state
+        self._agency = client.home.profile.agency
+
+    # Sealing
 
     def who_cannot_read(self, draft: Draft) -> dict[str, str]:
         """Recipients that step (5) would keep out or that have no running bundle, by name, and why."""
-        exchange, now = self._client.exchange, _now()
-        header = self._header(draft, draft.recipients, probe=True)
+        exchange, now = self._client.exchange, now_ms()
+        header = self._header(draft, probe=True)
         reasons = {name: why_not_recipient(exchange, header, name) for name in draft.recipients}
         for name, reason in reasons.items():
             if reason is None and exchange.newest_bundle(name, now) is None:
                 reasons[name] = "no-key-bundle"
         return {name: reason for name, reason in reasons.items() if reason}
 
-    def _header(self, draft: Draft, recipients: tuple[str, ...], *, probe: bool = False) -> Header:
-        exchange, agency, now = self._client.exchange, self._home.profile.agency, _now()
+    def _header(self, draft: Draft, *, probe: bool = False) -> Header:
+        exchange, now = self._client.exchange, now_ms()
         directory = exchange.in_force
-        own = exchange.newest_bundle(agency, now)
+        own = exchange.newest_bundle(self._agency, now)
         if own is None and not probe:
-            raise UsageError(
-                "this agency has no running key bundle", "ask its custodian: khunjerab keys bundle; nothing was sent"
+            raise Declined(
+                "this agency has no running key bundle", "ask its custodian: khunjerab keys bundle", "key-not-in-force"
             )
-        bundles = {name: exchange.newest_bundle(name, now) for name in recipients}
+        bundles = {name: exchange.newest_bundle(name, now) for name in sorted(draft.recipients)}
         return Header(
             suite=directory.policy.suite_for(draft.label.policy, draft.label.classification),
             exchange=self._client.pin,
@@ -58,12 +85,10 @@ class Sender:
             directory_version=directory.version,
             directory_hash=directory.hash,
             id=draft.id,
-            sender=agency,
+            sender=self._agency,
             key_id=self._client.key.public.key_id,
             own_bundle=own.hash if own else bytes(32),
-            recipients=tuple(
-                Recipient(name, held.hash if held else bytes(32)) for name, held in sorted(bundles.items())
-            ),
+            recipients=tuple(Recipient(name, held.hash if held else bytes(32)) for name, held in bundles.items()),
             feed=draft.feed,
             label=draft.label,
             status=draft.status,
@@ -74,62 +99,136 @@ class Sender:
         )
 
     def seal(self, draft: Draft) -> Submission:
-        """The envelope by the newest keys known here."""
-        exchange = self._client.exchange
-        header = self._header(draft, draft.recipients)
+        """The envelope by the newest keys known here. Raises Declined where somebody cannot read it."""
+        denied = self.who_cannot_read(draft)
+        if denied:
+            told = ", ".join(f"{name} ({reason})" for name, reason in denied.items())
+            raise Declined(f"not every recipient could read it: {told}", "leave them out", "recipient-denied")
+        exchange, header = self._client.exchange, self._header(draft)
         seats = []
         for addressee in header.addressees:
-            bundle = exchange.bundle_of(addressee, _now())
+            bundle = exchange.bundle_of(addressee, now_ms())
             count = self._state.receipts_held(addressee.agency, header.origin, header.feed, header.key_id)
             seats += [SealTo(addressee.agency, seat.kem, count) for seat in exchange.seats_of(bundle)] if bundle else []
         return seal(header, draft.content, seats, self._client.key)
 
+    # Sending
+
     async def flush(self) -> list[Draft]:
-        """Oldest first, so that what depends on another comes after it. Stops where the node does not answer."""
-        waiting = self._state.outbox("draft", "tried")
-        for place, outgoing in enumerate(waiting):
-            try:
-                await self.send_quietly(outgoing)
-            except Unreachable:
-                return [later.draft for later in waiting[place:]]
-        return []
+        """Oldest first, so that what depends on another comes after it; what still waits where the node is silent."""
+        async with self._client.turn:
+            for outgoing in self._state.outbox(*OPEN):
+                try:
+                    await self._send_quietly(outgoing)
+                except Unreachable:
+                    break
+        return [outgoing.draft for outgoing in self._state.outbox(*OPEN)]
 
-    async def send(self, number: bytes) -> Receipt:
-        """Send one draft. Raises Unreachable (it stays in the outbox), Declined (it does not), Tampering."""
-        for outgoing in self._state.outbox("draft", "tried"):
-            if outgoing.draft.id == number:
-                return await self._send(outgoing)
-        raise UsageError("it is not in the outbox")
+    async def send(self, number: bytes) -> Logged:
+        """Send one draft, after what was written before it, so that nothing overtakes.
 
-    async def send_quietly(self, outgoing: Outgoing) -> None:
+        Raises Unreachable (it stays in the outbox), Declined (it says whether it does), Tampering.
+        """
+        async with self._client.turn:
+            for outgoing in self._state.outbox(*OPEN):
+                if outgoing.draft.id < number:
+                    await self._send_quietly(outgoing)
+            mine = self._state.outgoing(number)
+            if mine is not None and mine.state in OPEN:
+                return await self._send(mine)
+        return self._sent_already(number, mine)
+
+    def _sent_already(self, number: bytes, mine: Outgoing | None) -> Logged:
+        """What another terminal of this home, or an earlier copy of it, did with a bulletin."""
+        if mine is not None and mine.receipt is not None and mine.state == "receipted":
+            return _logged(Receipt.decode(mine.receipt))
+        held = self._state.bulletin_by_id(self._agency, number)
+        if held is not None:
+            return Logged(held.origin, held.index, held.logged, None)
+        if mine is not None and mine.state in CLOSED:
+            raise Declined(f"it is {mine.state}: {mine.problem}", "khunjerab outbox")
+        raise UsageError("it is not in the outbox", "khunjerab outbox")
+
+    async def _send_quietly(self, outgoing: Outgoing) -> None:
         """Send one; a refusal is kept with it in the outbox and told by `outbox`, not raised."""
         try:
             await self._send(outgoing)
         except Declined as declined:
             warn(f"{declined.detail}: see khunjerab outbox")
 
-    async def _send(self, outgoing: Outgoing) -> Receipt:
+    async def _send(self, outgoing: Outgoing) -> Logged:
         draft, envelope = outgoing.draft, outgoing.envelope
-        if draft.expires <= _now():
-            self._close(draft, "expired", "it expired before it could be sent")
-            raise Declined(f"{draft.content.versions[0].title!r} expired unsent", "write it anew if it still matters")
         for _ in range(SEALED_ANEW_MAX):
-            submission = Submission.decode(envelope) if envelope else self.seal(draft)
-            with self._state.transaction():  # before the attempt: an unknown outcome repeats these bytes
-                self._state.set_outgoing(draft.id, "tried", envelope=submission.encode())
+            if envelope is None:
+                envelope = self._seal_and_keep(draft)
+            submission = Submission.decode(envelope)
             try:
                 receipt = await self._client.post(submission)
             except Declined as declined:
-                if declined.code in STALE:
+                if declined.code in STALE:  # it is in no ledger: a repeat is found before its keys are looked at
                     await self._client.sync()
                     envelope = None
                     continue
-                self._close(draft, "refused", str(declined))
-                raise
+                return await self._settle_refusal(draft, declined)
             self._keep_receipt(submission, receipt)
-            return receipt
+            return _logged(receipt)
         self._close(draft, "refused", "its keys were stale again and again")
         raise Declined("the node refuses these keys again and again", "run khunjerab doctor")
+
+    def _seal_and_keep(self, draft: Draft) -> bytes:
+        """A new envelope, kept before the attempt, as an unknown outcome repeats these bytes.
+
+        What was tried and may be logged is posted even after it has expired: only the node can tell.
+        """
+        if draft.expires <= now_ms():
+            raise self._expired(draft)
+        try:
+            envelope = self.seal(draft).encode()
+        except Declined as declined:
+            if declined.code not in STALE:
+                self._close(draft, "refused", str(declined))
+            raise
+        with self._state.transaction():
+            self._state.set_outgoing(draft.id, "tried", envelope=envelope)  # commit point
+        return envelope
+
+    async def _settle_refusal(self, draft: Draft, declined: Declined) -> Logged:
+        """What a refusal means for a bulletin: it stands already, waits, has expired, or will never go."""
+        if declined.code == "id-reused":
+            held = await self._find(draft)
+            if held is not None:
+                return Logged(held.origin, held.index, held.logged, None)
+        if declined.code == "expired":
+            raise self._expired(draft) from declined
+        if declined.code in AT_THE_DOOR:
+            with self._state.transaction():
+                self._state.set_outgoing(draft.id, "tried", problem=str(declined))
+            raise declined
+        self._close(draft, "refused", str(declined))
+        raise declined
+
+    async def _find(self, draft: Draft) -> Held | None:
+        """The bulletin that stands under a draft's id, if it is that draft: sent before this home was restored."""
+        await self._client.sync()
+        held = self._state.bulletin_by_id(self._agency, draft.id)
+        if held is None or not is_of(held.header, draft):
+            return None
+        with self._state.transaction():
+            self._state.drop_outgoing(draft.id)
+        return held
+
+    def expire(self) -> list[Draft]:
+        """Close what expired before it was ever tried; every one that was never sent."""
+        with self._state.transaction():
+            for outgoing in self._state.outbox("draft"):
+                if outgoing.draft.expires <= now_ms():
+                    self._state.set_outgoing(outgoing.draft.id, "expired", problem=_UNSENT)
+        return [outgoing.draft for outgoing in self._state.outbox("expired")]
+
+    def _expired(self, draft: Draft) -> Declined:
+        self._close(draft, "expired", _UNSENT)
+        title = draft.content.versions[0].title
+        return Declined(f"{title!r} expired unsent: nobody got it", "write it anew if it still matters", "expired")
 
     def _close(self, draft: Draft, state: str, problem: str) -> None:
         with self._state.transaction():
@@ -145,12 +244,6 @@ class Sender:
         """That the node signed for exactly this statement. Raises Tampering."""
         entry = Entry(submission.kind, submission.statement, submission.signatures, receipt.time, receipt.link)
         try:
-            if receipt.entry is not None:
-                entry = Entry.decode(receipt.entry)
-                if (entry.kind, entry.statement) != (submission.kind, submission.statement):
-                    raise Tampering(
-                        "receipt", "the receipt is for another statement", receipt.head.origin, receipt.index
-                    )
             receipt.leaf_of(entry)
         except ProtocolError as error:
             raise Tampering("receipt", error.detail, receipt.head.origin, receipt.index) from error
@@ -158,5 +251,8 @@ class Sender:
             self._client.replica.check_signed(receipt.head)
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+_UNSENT = "it expired before it could be sent"
+
+
+def _logged(receipt: Receipt) -> Logged:
+    return Logged(receipt.head.origin, receipt.index, receipt.time, receipt)

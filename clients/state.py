@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
-import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 
-import nacl.secret
-
-from clients.drafts import Draft
-from clients.errors import UsageError
-from keys.secret import Secret
+from clients.outbox import Outbox, Outgoing
+from clients.words import Related, Words
 from protocol.content import Content
 from protocol.entry import Entry
 from protocol.header import Header
 from protocol.merkle import EMPTY_ROOT
 from protocol.statements import Bulletin
 
-SCHEMA_VERSION = 1
+__all__ = ["Held", "Outgoing", "Related", "State", "Verified"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,80 +28,32 @@ class Verified:
     checkpoint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Held:
-    """A bulletin in this home, received or sent."""
+    """A bulletin in this home, received or sent (``own``)."""
 
+    arrival: int
     origin: str
     index: int
+    own: bool
     entry: bytes
     leaf: bytes
     content: Content | None
     problem: str
-    state: str
-    relation: str
 
-    @property
+    @functools.cached_property
     def header(self) -> Header:
         """Its header."""
         return Bulletin.decode(Entry.decode(self.entry).statement).header
 
-    @property
+    @functools.cached_property
     def logged(self) -> int:
         """Its admission time."""
         return Entry.decode(self.entry).time
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A bulletin in the outbox."""
-
-    draft: Draft
-    envelope: bytes | None
-    receipt: bytes | None
-    state: str
-    problem: str
-
-
-class State:
-    """One connection; every change of several rows is one transaction (``with state.transaction()``)."""
-
-    def __init__(self, path: Path, store: Secret) -> None:
-        self._box = nacl.secret.SecretBox(store.reveal())
-        new = not path.exists()
-        if new:
-            path.touch(mode=0o600)
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA secure_delete = ON")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            schema = files("clients").joinpath("schema.sql").read_text()
-            self._db.executescript(f"BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise UsageError(f"{path} is of version {version}, this program writes {SCHEMA_VERSION}")
-
-    def close(self) -> None:
-        """Release the file."""
-        self._db.close()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing; two terminals of one seat wait for each other here."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    def _seal(self, data: bytes) -> bytes:
-        return bytes(self._box.encrypt(data))
-
-    def _open(self, sealed: bytes) -> bytes:
-        return self._box.decrypt(sealed)
+class State(Outbox, Words):
+    """Everything a seat keeps but its keys; what is told in one transaction is there whole or not at all."""
 
     # Ledgers
 
@@ -142,34 +87,27 @@ class State:
     # Bulletins
 
     def add_bulletin(
-        self,
-        origin: str,
-        index: int,
-        header: Header,
-        entry: bytes,
-        leaf: bytes,
-        content: Content | None,
-        problem: str,
-        state: str,
+        self, place: tuple[str, int], header: Header, entry: Entry, content: Content | None, problem: str, *, own: bool
     ) -> None:
-        """One bulletin; its relation is set by ``relate`` when another touches it."""
-        sealed = self._seal(content.encode()) if content else None
+        """One bulletin at ``place``, which is origin and index."""
+        sealed = self.seal(content.encode()) if content else None
+        known = (header.sender, header.id, header.key_id, header.feed, own, entry.time, header.expires)
         self._db.execute(
-            "INSERT INTO bulletin VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '')",
-            (origin, index, header.sender, header.id, header.key_id, header.feed, entry, leaf, sealed, problem, state),
+            "INSERT INTO bulletin VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*place, *known, entry.encode(), entry.leaf(), sealed, problem),
         )
 
-    _COLUMNS = "origin, idx, entry, leaf, sealed, problem, state, relation"
+    _COLUMNS = "arrival, origin, idx, own, entry, leaf, sealed, problem"
 
-    def _held(self, row: tuple[str, int, bytes, bytes, bytes | None, str, str, str]) -> Held:
-        origin, index, entry, leaf, sealed, problem, state, relation = row
-        content = Content.decode(self._open(sealed)) if sealed else None
-        return Held(origin, index, entry, leaf, content, problem, state, relation)
+    def _held(self, arrival: int, origin: str, index: int, own: int, *rest: bytes | str | None) -> Held:
+        entry, leaf, sealed, problem = rest
+        content = Content.decode(self.unseal(sealed)) if isinstance(sealed, bytes) else None
+        return Held(arrival, origin, index, bool(own), bytes(entry), bytes(leaf), content, str(problem))  # type: ignore[arg-type]
 
     def bulletins(self, where: str = "1", *values: object) -> list[Held]:
-        """Bulletins by id, which is by the time they were written; ``where`` is one of our own constants, never text from outside."""
+        """Bulletins by id, which is by the time they were written; ``where`` is one of our own constants."""
         query = f"SELECT {self._COLUMNS} FROM bulletin WHERE {where} ORDER BY id, origin, idx"  # noqa: S608
-        return [self._held(row) for row in self._db.execute(query, values)]
+        return [self._held(*row) for row in self._db.execute(query, values).fetchall()]
 
     def bulletin_at(self, origin: str, index: int) -> Held | None:
         """The bulletin at an index."""
@@ -186,108 +124,56 @@ class State:
         query = "SELECT count(*) FROM bulletin WHERE origin = ? AND key_id = ? AND feed = ? AND idx < ?"
         return int(self._db.execute(query, (origin, key_id, feed, index)).fetchone()[0])
 
-    def set_state(self, origin: str, index: int, state: str) -> None:
-        """How far this reader came with it."""
-        self._db.execute("UPDATE bulletin SET state = ? WHERE origin = ? AND idx = ?", (state, origin, index))
+    def to_hand_over(self, consumer: str, arrival: int, limit: int) -> list[Held]:
+        """What came from others after ``arrival`` and is not handed over yet, in the order in which it came."""
+        query = (
+            f"SELECT {self._COLUMNS} FROM bulletin AS b WHERE arrival > ? AND own = 0 AND NOT EXISTS "  # noqa: S608
+            "(SELECT 1 FROM handed AS h WHERE h.consumer = ? AND h.sender = b.sender AND h.id = b.id "
+            "AND h.state IN ('done', 'failed')) ORDER BY arrival LIMIT ?"
+        )
+        return [self._held(*row) for row in self._db.execute(query, (arrival, consumer, limit)).fetchall()]
 
-    def relate(self, origin: str, index: int, relation: str) -> None:
-        """That it was superseded or cancelled, and by which."""
-        self._db.execute("UPDATE bulletin SET relation = ? WHERE origin = ? AND idx = ?", (relation, origin, index))
+    def unacknowledged(self, agency: str) -> list[Held]:
+        """What was opened here, and ``agency`` has not yet said that it received it."""
+        where = (
+            "own = 0 AND sealed IS NOT NULL AND NOT EXISTS (SELECT 1 FROM acknowledged AS a "
+            "WHERE a.origin = bulletin.origin AND a.target = bulletin.idx AND a.agency = ?)"
+        )
+        return self.bulletins(where, agency)
 
-    def set_handed(self, origin: str, index: int, handed: int = 1) -> None:
-        """That it was handed over: 1 done, 2 set aside after its tries."""
-        self._db.execute("UPDATE bulletin SET handed = ? WHERE origin = ? AND idx = ?", (handed, origin, index))
+    def names(self) -> list[tuple[str, bytes]]:
+        """Sender and id of everything here, each once."""
+        return self._db.execute("SELECT DISTINCT sender, id FROM bulletin ORDER BY id").fetchall()
 
-    # Acknowledgements
-
-    def add_acknowledged(self, origin: str, target: int, agency: str, state: str, time: int) -> None:
-        """What an agency said of a bulletin; its first word on a state stands."""
+    def forget_from(self, origin: str, start: int, time: int, agency: str) -> None:
+        """A ledger lost its entries from ``start`` on: they become evidence, and may come again."""
         self._db.execute(
-            "INSERT OR IGNORE INTO acknowledged VALUES (?, ?, ?, ?, ?)", (origin, target, agency, state, time)
+            "INSERT INTO evidence SELECT ?, origin, idx, 'entry', entry FROM bulletin WHERE origin = ? AND idx >= ?",
+            (time, origin, start),
         )
-
-    def acknowledged(self, origin: str, target: int) -> list[tuple[str, str, int]]:
-        """Agency, state and time of every word on a bulletin."""
-        return self._db.execute(
-            "SELECT agency, state, time FROM acknowledged WHERE origin = ? AND target = ? ORDER BY time",
-            (origin, target),
-        ).fetchall()
-
-    def owe(self, origin: str, index: int, state: str, time: int) -> None:
-        """An acknowledgement to be sent."""
-        self._db.execute("INSERT OR IGNORE INTO owed VALUES (?, ?, ?, ?)", (origin, index, state, time))
-
-    def owed(self) -> list[tuple[str, int, str, int]]:
-        """Acknowledgements that are to be sent: origin, index, state, time."""
-        return self._db.execute("SELECT * FROM owed ORDER BY time LIMIT 256").fetchall()
-
-    def settle(self, origin: str, index: int, state: str) -> None:
-        """It was sent, and there is a receipt for it."""
-        self._db.execute("DELETE FROM owed WHERE origin = ? AND idx = ? AND state = ?", (origin, index, state))
-
-    # Outbox
-
-    def add_draft(self, draft: Draft) -> None:
-        """Keep a draft before anything is tried: from here on it is not lost."""
-        values = (draft.id, draft.created, self._seal(draft.encode()))
-        self._db.execute("INSERT INTO outbox VALUES (?, ?, ?, NULL, NULL, 'draft', '')", values)
-
-    def outbox(self, *states: str) -> list[Outgoing]:
-        """What is in the outbox in these states, oldest first."""
-        marks = ", ".join("?" for _ in states)
-        rows = self._db.execute(
-            f"SELECT sealed, envelope, receipt, state, problem FROM outbox WHERE state IN ({marks}) ORDER BY id",  # noqa: S608
-            states,
-        )
-        return [
-            Outgoing(
-                Draft.decode(self._open(sealed)),
-                self._open(envelope) if envelope else None,
-                receipt,
-                state,
-                problem,
-            )
-            for sealed, envelope, receipt, state, problem in rows.fetchall()
-        ]
-
-    def set_outgoing(
-        self,
-        number: bytes,
-        state: str,
-        *,
-        envelope: bytes | None = None,
-        receipt: bytes | None = None,
-        problem: str = "",
-    ) -> None:
-        """Move a bulletin of the outbox on; envelope and receipt are kept where none is given."""
-        sealed = self._seal(envelope) if envelope else None
-        self._db.execute(
-            "UPDATE outbox SET state = ?, envelope = coalesce(?, envelope), receipt = coalesce(?, receipt), "
-            "problem = ? WHERE id = ?",
-            (state, sealed, receipt, problem, number),
-        )
-
-    def receipts_held(self, recipient: str, origin: str, feed: str, key_id: bytes) -> int:
-        """What goes into a wrap: how many bulletins of this seat key to this recipient have a receipt here."""
-        query = "SELECT count FROM sent WHERE recipient = ? AND origin = ? AND feed = ? AND key_id = ?"
-        row = self._db.execute(query, (recipient, origin, feed, key_id)).fetchone()
-        return int(row[0]) if row else 0
-
-    def count_receipt(self, header: Header) -> None:
-        """One more receipt held, for every recipient of a bulletin."""
-        for recipient in header.recipients:
-            self._db.execute(
-                "INSERT INTO sent VALUES (?, ?, ?, ?, 1) "
-                "ON CONFLICT (recipient, origin, feed, key_id) DO UPDATE SET count = count + 1",
-                (recipient.agency, header.origin, header.feed, header.key_id),
-            )
+        self._db.execute("DELETE FROM bulletin WHERE origin = ? AND idx >= ?", (origin, start))
+        self._db.execute("DELETE FROM governance WHERE origin = ? AND idx >= ?", (origin, start))
+        self.forget_words(origin, start, agency)
+        self.forget_relations(origin, start)
 
     # Alarms
 
     def add_alarm(self, time: int, name: str, origin: str, index: int | None, detail: str) -> None:
-        """Something that must not be: kept, and shown on every screen until somebody looks."""
-        self._db.execute("INSERT INTO alarm VALUES (?, ?, ?, ?, ?)", (time, name, origin, index, detail))
+        """Something that must not be: kept once, and shown on every screen."""
+        values = (time, name, origin, -1 if index is None else index, detail)
+        self._db.execute("INSERT OR IGNORE INTO alarm VALUES (?, ?, ?, ?, ?)", values)
 
     def alarms(self) -> list[tuple[int, str, str, int | None, str]]:
         """Time, check, origin, index and detail of every alarm."""
-        return self._db.execute("SELECT * FROM alarm ORDER BY time").fetchall()
+        rows = self._db.execute("SELECT * FROM alarm ORDER BY time").fetchall()
+        return [
+            (time, name, origin, None if index < 0 else index, detail) for time, name, origin, index, detail in rows
+        ]
+
+    def add_evidence(self, time: int, origin: str, index: int, kind: str, data: bytes) -> None:
+        """What a node signed and does not hold to."""
+        self._db.execute("INSERT INTO evidence VALUES (?, ?, ?, ?, ?)", (time, origin, index, kind, data))
+
+    def evidence(self) -> list[tuple[int, str, int, str, bytes]]:
+        """Time, origin, index, kind and bytes of everything that is kept as evidence."""
+        return self._db.execute("SELECT * FROM evidence ORDER BY time, idx").fetchall()

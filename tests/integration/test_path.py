@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clients.compose import Order, content_of, draft_of
-from clients.commands.officer import state_of
+from clients.commands.show import Desk, state_to_json
 from clients.drafts import Draft
 from clients.client import Client
 from tests.support.live import live_node, now_ms, seat, world_of_today
@@ -46,6 +46,8 @@ async def test_a_bulletin_arrives_is_opened_and_acknowledged(tmp_path: Path) -> 
                 await reader.acknowledge(index, "read")
                 assert await reader.send_owed() == 2
                 await sender.sync()
-                state = state_of(sender, node.ledger.origin, index)
-                assert [one["state"] for one in state["recipients"]] == ["read"]  # type: ignore[attr-defined]
+                held = sender.state.bulletin_at(node.ledger.origin, index)
+                assert held is not None
+                state = state_to_json(Desk.of(sender).book.of(held))
+                assert [one["state"] for one in state["recipients"]] == ["read"]
                 assert reader.state.alarms() == sender.state.alarms() == []

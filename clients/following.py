@@ -1,0 +1,211 @@
+"""Following: bulletins handed over as they arrive, at least once, each until it is taken or has failed too often.
+
+A bulletin is verified and kept before it is handed over, and what became of it with each consumer is kept too: a crash
+anywhere hands it over again, under the same id. Words that are owed to senders are gathered for up to a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from clients.acknowledging import GATHER_SECONDS, URGENT
+from clients.client import Client
+from clients.clock import now_ms
+from clients.errors import Declined, Unreachable, UsageError
+from clients.progress import Book, Progress
+from clients.screen import say, warn
+from clients.state import Held
+from clients.turn import Turn
+
+TRIES_MAX = 5
+POLL_SECONDS = 25
+BACKOFF_SECONDS_MAX = 30.0
+_CHUNK = 64
+_RETRY_SECONDS = 0.1  # and twice as long each time
+_LOOK_SECONDS = 1.0  # for what another terminal of this home fetched, and for what became late
+_LOOK_MS_MIN, _LOOK_MS_MAX = 1000, 60_000
+
+
+class HandOverFailed(Exception):
+    """A consumer did not take a bulletin; why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What became true of a bulletin by time alone: ``late`` or ``overdue``, and with whom."""
+
+    name: str
+    progress: Progress
+    agency: str
+    due: int
+
+
+Hand = Callable[[Progress], Awaitable[None]]  # raises HandOverFailed
+Tell = Callable[[Event], None]
+
+
+class Follower:
+    """One consumer of a home, ``print`` or ``exec``. ``count`` stops it after so many; ``exercises`` lets them in."""
+
+    def __init__(
+        self, client: Client, consumer: str, hand: Hand, tell: Tell, *, exercises: bool = True, count: int = 0
+    ) -> None:
+        self._client, self._state, self._consumer = client, client.state, consumer
+        self._hand, self._tell, self._exercises, self._left = hand, tell, exercises, count or None
+        self._arrival = 0  # up to which everything is handed over, or not for this consumer
+        self._news = asyncio.Event()
+        self._reachable = True
+        self._owed_since: float | None = None
+        self._warned = ""
+        self._look_at = 0  # when something may have become late
+
+    async def run(self) -> None:
+        """Until enough is handed over, or for ever. Raises UsageError where another such consumer runs already."""
+        turn = Turn(self._client.home.folder / f"follow-{self._consumer}.lock")
+        if not turn.take():
+            raise UsageError("another follow of this kind runs in this home", "stop it, or use that one")
+        receiving = asyncio.create_task(self._receive(), name="receive")
+        try:
+            while not await self._hand_over_all():
+                self._tell_events()
+                await self._send_owed()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._news.wait()
+                self._news.clear()
+                if receiving.done():
+                    receiving.result()  # raises what ended it
+            self._owed_since = 0.0
+            await self._send_owed()
+        finally:
+            receiving.cancel()
+            turn.leave()
+            await asyncio.gather(receiving, return_exceptions=True)
+
+    async def _receive(self) -> None:
+        """Verify and keep what comes; through restarts of the node, and however long the link is down."""
+        failures, wait = 0, 0
+        while True:
+            try:
+                await self._client.sync(wait=wait)
+            except Unreachable as error:
+                if not failures:
+                    warn(f"{error.detail}; trying again until it does")
+                self._reachable, wait = False, 0
+                failures += 1
+                await asyncio.sleep(min(BACKOFF_SECONDS_MAX, 0.1 * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311
+                continue
+            finally:
+                self._news.set()
+                self._look_at = min(self._look_at, now_ms() + _LOOK_MS_MIN)
+            if failures:
+                say(f"{self._client.wire.url} answers again")
+            self._reachable, failures, wait = True, 0, POLL_SECONDS
+
+    # Handing over
+
+    async def _hand_over_all(self) -> bool:
+        """Everything that is kept and not taken yet, in its order; whether that is enough."""
+        self._note_received()
+        for held in self._waiting():
+            progress = self._book().of(held)
+            if not self._exercises and held.header.status != "actual":
+                continue
+            await self._hand_over(progress)
+            self._note_received()
+            await self._send_owed()
+            if self._left is not None:
+                self._left -= 1
+                if not self._left:
+                    return True
+        return False
+
+    def _waiting(self) -> Iterator[Held]:
+        for sender, number in self._state.handed_in(self._consumer, "again"):
+            held = self._state.bulletin_by_id(sender, number)
+            if held is not None:
+                yield held
+        while chunk := self._state.to_hand_over(self._consumer, self._arrival, _CHUNK):
+            for held in chunk:
+                _, state = self._state.handed(self._consumer, held.header.sender, held.header.id)
+                if state not in {"done", "failed", "again"}:  # the same id may stand in two ledgers
+                    yield held
+                self._arrival = held.arrival
+
+    async def _hand_over(self, progress: Progress) -> None:
+        """Try until it is taken; set it aside after the fifth failure, so that the next goes on."""
+        header = progress.held.header
+        tries, state = self._state.handed(self._consumer, header.sender, header.id)
+        tries = tries if state == "trying" else 0
+        while tries < TRIES_MAX:
+            tries += 1
+            self._note(progress, tries, "trying")  # before the attempt: one that kills this process counts too
+            try:
+                await self._hand(progress)
+            except HandOverFailed as failed:
+                warn(f"{header.name}: try {tries} of {TRIES_MAX} failed: {failed}")
+                if tries < TRIES_MAX:
+                    await asyncio.sleep(_RETRY_SECONDS * 2**tries)
+                continue
+            self._note(progress, tries, "done")  # commit point: it is not handed over again
+            return
+        self._note(progress, tries, "failed")
+        warn(f"{header.name} is set aside: khunjerab follow --failed")
+
+    def _note(self, progress: Progress, tries: int, state: str) -> None:
+        header = progress.held.header
+        with self._state.transaction():
+            self._state.hand(self._consumer, header.sender, header.id, tries, state)
+
+    def _book(self) -> Book:
+        return Book(self._state, self._client.agency, self._client.exchange.in_force.policy)
+
+    # Words and events
+
+    def _note_received(self) -> None:
+        received = self._client.acknowledger.note_received()
+        if any(held.header.precedence in URGENT for held in received):
+            self._owed_since = 0.0
+        elif received and self._owed_since is None:
+            self._owed_since = time.monotonic()
+        if self._owed_since is None and self._state.owed():  # from before this process
+            self._owed_since = 0.0
+
+    async def _send_owed(self) -> None:
+        if self._owed_since is None or not self._reachable or time.monotonic() - self._owed_since < GATHER_SECONDS:
+            return
+        try:
+            await self._client.send_owed()
+            self._owed_since = None
+        except (Unreachable, Declined) as error:
+            self._owed_since = time.monotonic()  # they stay owed
+            if error.detail != self._warned:
+                warn(f"{error.detail}; acknowledgements are sent later")
+                self._warned = error.detail
+
+    def _tell_events(self) -> None:
+        """What became late or overdue since it was last looked at; each is told once, whatever restarts."""
+        now = now_ms()
+        if self._client.exchange.directory is None or now < self._look_at:
+            return
+        book, ahead = self._book(), [now + _LOOK_MS_MAX]
+        for held in self._state.bulletins("expires > ?", now):
+            progress = book.of(held)
+            late = [Event("late", progress, reader.agency, reader.due) for reader in progress.readers if reader.late]
+            ahead += [reader.due for reader in progress.readers if reader.due >= now]
+            request = progress.request
+            if request is not None:
+                ahead.append(max(now + _LOOK_MS_MIN, request.due))
+            if request is not None and request.state == "overdue":
+                late += [Event("overdue", progress, agency, request.due) for agency in request.waiting]
+            for event in late:
+                with self._state.transaction():
+                    new = self._state.tell(event.name, held.origin, held.index, event.agency)
+                if new:
+                    self._tell(event)
+        self._look_at = max(now + _LOOK_MS_MIN, min(ahead) + 1)

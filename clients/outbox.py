@@ -1,0 +1,88 @@
+"""What a seat has yet to send, and what it holds receipts for: the rows of the outbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clients.drafts import Draft
+from clients.store import Store
+from protocol.header import Header
+
+OPEN = ("draft", "tried")  # still to be sent
+CLOSED = ("refused", "expired")  # never sent, until somebody says so
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A bulletin in the outbox."""
+
+    draft: Draft
+    envelope: bytes | None
+    receipt: bytes | None
+    state: str
+    problem: str
+
+
+class Outbox(Store):
+    """Drafts, envelopes and receipts, sealed; each leaves when its entry is safe in a checkpoint."""
+
+    def add_draft(self, draft: Draft) -> None:
+        """Keep a draft before anything is tried: from here on it is not lost."""
+        values = (draft.id, draft.created, self.seal(draft.encode()))
+        self._db.execute("INSERT INTO outbox VALUES (?, ?, ?, NULL, NULL, 'draft', '')", values)
+
+    def outbox(self, *states: str) -> list[Outgoing]:
+        """What is in the outbox in these states, oldest first."""
+        marks = ", ".join("?" for _ in states)
+        rows = self._db.execute(
+            f"SELECT sealed, envelope, receipt, state, problem FROM outbox WHERE state IN ({marks}) ORDER BY id",  # noqa: S608
+            states,
+        )
+        return [self._outgoing(*row) for row in rows.fetchall()]
+
+    def outgoing(self, number: bytes) -> Outgoing | None:
+        """One bulletin of the outbox."""
+        query = "SELECT sealed, envelope, receipt, state, problem FROM outbox WHERE id = ?"
+        row = self._db.execute(query, (number,)).fetchone()
+        return self._outgoing(*row) if row else None
+
+    def _outgoing(
+        self, sealed: bytes, envelope: bytes | None, receipt: bytes | None, state: str, problem: str
+    ) -> Outgoing:
+        draft = Draft.decode(self.unseal(sealed))
+        return Outgoing(draft, self.unseal(envelope) if envelope else None, receipt, state, problem)
+
+    def set_outgoing(
+        self,
+        number: bytes,
+        state: str,
+        *,
+        envelope: bytes | None = None,
+        receipt: bytes | None = None,
+        problem: str = "",
+    ) -> None:
+        """Move a bulletin of the outbox on; envelope and receipt are kept where none is given."""
+        sealed = self.seal(envelope) if envelope else None
+        self._db.execute(
+            "UPDATE outbox SET state = ?, envelope = coalesce(?, envelope), receipt = coalesce(?, receipt), "
+            "problem = ? WHERE id = ?",
+            (state, sealed, receipt, problem, number),
+        )
+
+    def drop_outgoing(self, number: bytes) -> None:
+        """It is safe in the ledger, or nobody wants it sent any more."""
+        self._db.execute("DELETE FROM outbox WHERE id = ?", (number,))
+
+    def receipts_held(self, recipient: str, origin: str, feed: str, key_id: bytes) -> int:
+        """What goes into a wrap: how many bulletins of this seat key to this recipient are known to be logged."""
+        query = "SELECT count(*) FROM sent WHERE recipient = ? AND origin = ? AND feed = ? AND key_id = ?"
+        return int(self._db.execute(query, (recipient, origin, feed, key_id)).fetchone()[0])
+
+    def count_receipt(self, header: Header) -> None:
+        """One more receipt held, for every recipient of a bulletin; the same one counts once."""
+        rows = [(r.agency, header.origin, header.feed, header.key_id, header.id) for r in header.recipients]
+        self._db.executemany("INSERT OR IGNORE INTO sent VALUES (?, ?, ?, ?, ?)", rows)
+
+    def uncount_receipt(self, origin: str, number: bytes) -> None:
+        """A receipt turned out to be broken: its bulletin is in no ledger."""
+        self._db.execute("DELETE FROM sent WHERE origin = ? AND id = ?", (origin, number))

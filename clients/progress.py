@@ -1,0 +1,158 @@
+"""How far a bulletin came, from the signed words that this home verified: with each recipient, and here.
+
+What one bulletin says it does to another is a claim; the rule is checked here, by whoever holds the target, before it
+has any effect: a sender cancels and supersedes its own, and only who was asked can answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clients.clock import now_ms
+from clients.state import Held, State
+from protocol.policy import Policy
+from protocol.statements import ACKNOWLEDGED
+
+CONFIRMED = ("read", "acted")  # what counts as a person's acknowledgement of a cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One recipient's progress."""
+
+    agency: str
+    times: dict[str, int]  # of each state it reached
+    due: int
+    late: bool
+    answered: int | None  # when it answered a request for information
+
+    @property
+    def state(self) -> str:
+        """The furthest: pending, received, read, acted."""
+        return next((state for state in reversed(ACKNOWLEDGED) if state in self.times), "pending")
+
+    def to_json(self) -> dict[str, Any]:
+        """DESIGN §8."""
+        times = {state: self.times.get(state) for state in ACKNOWLEDGED}
+        return {"agency": self.agency, "state": self.state, **times, "due": self.due, "late": self.late}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request for information: open, answered by everyone concerned, or overdue."""
+
+    due: int
+    state: str
+    answered_by: tuple[str, ...]  # names of the answers
+    waiting: tuple[str, ...]  # agencies
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in every listing."""
+        return {
+            "state": self.state,
+            "due": self.due,
+            "answered_by": list(self.answered_by),
+            "waiting": list(self.waiting),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One bulletin as it stands now."""
+
+    held: Held
+    state: str  # of this agency with it: sent, new, received, read, acted
+    readers: tuple[Reader, ...]  # every recipient for the sender, else this agency alone
+    cancelled_by: Held | None
+    superseded_by: Held | None
+    unconfirmed: tuple[str, ...]  # who has not acknowledged the cancel
+    request: Request | None
+    cancels: tuple[str, ...]  # names of what this one cancels
+
+    @property
+    def late(self) -> tuple[str, ...]:
+        """Whose acknowledgement is or was late."""
+        return tuple(reader.agency for reader in self.readers if reader.late)
+
+    @property
+    def must_confirm(self) -> bool:
+        """Whether a person of this agency has yet to acknowledge that it cancels another."""
+        return bool(self.cancels) and not self.held.own and self.state not in CONFIRMED
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it needs nobody's eyes: expired, superseded, or cancelled and the cancel acknowledged."""
+        if self.cancelled_by is not None:
+            return not self.unconfirmed
+        return self.superseded_by is not None or (self.held.header.expires <= now_ms() and not self.must_confirm)
+
+
+class Book:
+    """Reads one home's words for one agency under one policy."""
+
+    def __init__(self, state: State, agency: str, policy: Policy) -> None:
+        self._state, self._agency, self._policy = state, agency, policy
+
+    def of(self, held: Held) -> Progress:
+        """How far ``held`` came."""
+        cancelled = self._ended_by(held, "cancels")
+        return Progress(
+            held=held,
+            state="sent" if held.own else self._state.state_with(self._agency, held.origin, held.index) or "new",
+            readers=self.readers(held),
+            cancelled_by=cancelled,
+            superseded_by=self._ended_by(held, "supersedes"),
+            unconfirmed=self._unconfirmed(held, cancelled) if cancelled else (),
+            request=self._request(held),
+            cancels=tuple(self._targets(held, "cancels")),
+        )
+
+    def readers(self, held: Held) -> tuple[Reader, ...]:
+        """Progress with each recipient that this agency may know of."""
+        names = [recipient.agency for recipient in held.header.recipients]
+        due = held.logged + self._policy.deadline_ms(held.header.precedence)
+        said: dict[str, dict[str, int]] = {name: {} for name in names if held.own or name == self._agency}
+        for agency, state, moment in self._state.acknowledged(held.origin, held.index):
+            if agency in said:
+                said[agency][state] = moment
+        answers = {answer.header.sender: answer.logged for answer in self._answers(held)}
+        return tuple(
+            Reader(name, times, due, (min(times.values()) if times else now_ms()) > due, answers.get(name))
+            for name, times in said.items()
+        )
+
+    def _related(self, held: Held, kind: str) -> list[Held]:
+        """Bulletins that name this one, by its own hash, with a relation of ``kind``."""
+        related = self._state.related(held.origin, held.index)
+        found = [self._state.bulletin_at(r.origin, r.index) for r in related if (r.kind, r.leaf) == (kind, held.leaf)]
+        return [other for other in found if other is not None]
+
+    def _ended_by(self, held: Held, kind: str) -> Held | None:
+        by = [other for other in self._related(held, kind) if other.header.sender == held.header.sender]
+        return by[-1] if by else None
+
+    def _answers(self, held: Held) -> list[Held]:
+        return [other for other in self._related(held, "answers") if held.header.is_sent_to(other.header.sender)]
+
+    def _targets(self, held: Held, kind: str) -> list[str]:
+        named = [relation for relation in held.header.relations if relation.kind == kind]
+        found = [(self._state.bulletin_at(relation.origin, relation.index), relation) for relation in named]
+        return [target.header.name if target else f"{r.origin}#{r.index}" for target, r in found]
+
+    def _unconfirmed(self, held: Held, cancel: Held) -> tuple[str, ...]:
+        """Who has not acknowledged the cancel, of those who had the first."""
+        words = {reader.agency: reader.state for reader in self.readers(cancel)}
+        return tuple(
+            reader.agency for reader in self.readers(held) if words.get(reader.agency, "pending") not in CONFIRMED
+        )
+
+    def _request(self, held: Held) -> Request | None:
+        due = held.content.answer_due if held.content else None
+        if due is None:
+            return None
+        readers = self.readers(held)
+        waiting = tuple(reader.agency for reader in readers if reader.answered is None)
+        late = due < now_ms()
+        state = "overdue" if waiting and late else "open" if waiting else "answered"
+        return Request(due, state, tuple(answer.header.name for answer in self._answers(held)), waiting)

@@ -1,0 +1,139 @@
+"""Receipts held against the ledger as it is verified (SPEC §11.3): what a node signed for must stand, and stay.
+
+A receipt is a promise; a checkpoint signed by the log key is the ledger. An envelope is kept until its entry stands at
+its index, in a checkpoint that extends the receipt's own head. A node that lost what it had only promised, as after a
+crash of a disk that lied, is believed as far as its newest checkpoint: what was lost is evidence, and is posted again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from clients.clock import now_ms
+from clients.errors import Declined, Tampering, Unreachable
+from clients.replica import Replica, checkpoint_of
+from clients.state import Outgoing, Verified
+from protocol.entry import Entry, Submission
+from protocol.merkle import EMPTY_ROOT
+from protocol.page import Part, encode_page
+from protocol.treehead import Receipt
+
+if TYPE_CHECKING:
+    from clients.client import Client
+
+_HEADS_CHECKED_MAX = 8  # in one sync; each costs a request
+
+
+class Promises:
+    """The receipts of one home, and its way back when they turn out to be broken."""
+
+    def __init__(self, client: Client) -> None:
+        self._client, self._state = client, client.state
+
+    async def check(self, *, all_shown: bool = False) -> None:
+        """Hold every receipt against what is verified, and let go of what is safe in a checkpoint.
+
+        ``all_shown``: nothing was posted since the newest page, so that an entry beyond it does not exist.
+        """
+        verified = self._client.replica.verified
+        published = checkpoint_of(verified.checkpoint).size if verified.checkpoint else 0
+        heads: dict[tuple[int, bytes], bool] = {}
+        for outgoing in self._state.outbox("receipted"):
+            receipt = Receipt.decode(outgoing.receipt or b"")
+            if receipt.index >= verified.next:
+                if all_shown:
+                    self._post_again(outgoing, receipt, f"it shows {verified.size} entries now")
+                continue
+            held = self._state.bulletin_at(receipt.head.origin, receipt.index)
+            if held is None or held.leaf != _leaf(outgoing, receipt):
+                self._post_again(outgoing, receipt, "another entry stands there now")
+            elif receipt.head.size <= published and len(heads) < _HEADS_CHECKED_MAX:
+                known = (receipt.head.size, receipt.head.root)
+                if known not in heads:
+                    heads[known] = await self._is_extended(receipt)
+                if heads[known]:
+                    with self._state.transaction():
+                        self._state.drop_outgoing(outgoing.draft.id)
+
+    async def _is_extended(self, receipt: Receipt) -> bool:
+        """Whether the verified tree is known to extend a receipt's head; one that it does not extend is an alarm."""
+        head, client = receipt.head, self._client
+        try:
+            part = await client.fetch(
+                Verified(head.origin, head.size, head.root, client.replica.verified.next), limit=1
+            )
+            return client.replica.extends(head, part)
+        except (Unreachable, Declined):
+            return False
+        except Tampering as found:
+            detail = (
+                f"the head of a receipt, of {head.size} entries, is not one that this ledger extends: {found.detail}"
+            )
+            with self._state.transaction():
+                self._state.add_alarm(now_ms(), "broken-promise", head.origin, receipt.index, detail)
+                self._state.add_evidence(now_ms(), head.origin, receipt.index, "receipt", receipt.encode())
+            return True  # the entry itself stands where it should
+
+    def _post_again(self, outgoing: Outgoing, receipt: Receipt, found: str) -> None:
+        origin, index, number = receipt.head.origin, receipt.index, outgoing.draft.id
+        detail = f"the node gave a receipt for {index}, and {found}: it is posted again, the receipt is kept"
+        with self._state.transaction():
+            self._state.add_alarm(now_ms(), "broken-promise", origin, index, detail)
+            self._state.add_evidence(now_ms(), origin, index, "receipt", receipt.encode())
+            self._state.uncount_receipt(origin, number)
+            self._state.set_outgoing(number, "tried", problem="the node lost it")
+
+    async def go_back(self, why: Tampering | Declined) -> None:
+        """The ledger does not extend what is verified here: believe it as far as its newest checkpoint, if that holds.
+
+        Nothing is forgotten before a page that extends the checkpoint has been verified whole; a broken proof alone
+        changes nothing. Raises Tampering where the node does not hold to the checkpoint either.
+        """
+        client = self._client
+        async with client.turn:  # so that nothing is being posted meanwhile
+            verified = self._state.verified(client.replica.origin)
+            anchor = _anchor(verified)
+            if anchor.size >= verified.size:
+                raise _as_tampering(why, verified)
+            try:
+                part = await client.fetch(anchor)
+            except Declined as declined:
+                raise _as_tampering(declined, anchor) from why
+            replica = Replica(self._state, verified.origin, client.pin, anchor)
+            await client.take(part, replica, lost_from=anchor.next)
+            while client.replica.verified.next < client.replica.verified.size:
+                await client.take(await client.fetch(client.replica.verified))
+            self._keep_evidence(verified, part)
+            await self.check(all_shown=True)
+
+    def _keep_evidence(self, verified: Verified, part: Part) -> None:
+        detail = (
+            f"the node signed a tree of {verified.size} entries, {verified.root.hex()[:16]}…, and now shows one of "
+            f"{part.head.size} that does not extend it"
+        )
+        with self._state.transaction():
+            self._state.add_alarm(now_ms(), "broken-promise", verified.origin, None, detail)
+            page = encode_page((replace(part, items=()),))
+            self._state.add_evidence(now_ms(), verified.origin, verified.size, "page", page)
+
+
+def _anchor(verified: Verified) -> Verified:
+    """The newest checkpoint that is verified; the empty tree where there is none."""
+    if not verified.checkpoint:
+        return Verified(verified.origin, 0, EMPTY_ROOT)
+    checkpoint = checkpoint_of(verified.checkpoint)
+    following = min(verified.next, checkpoint.size)
+    return Verified(verified.origin, checkpoint.size, checkpoint.root, following, verified.checkpoint)
+
+
+def _as_tampering(why: Tampering | Declined, verified: Verified) -> Tampering:
+    if isinstance(why, Tampering):
+        return why
+    return Tampering("consistency", f"the ledger no longer has {verified.size} entries: {why.detail}", verified.origin)
+
+
+def _leaf(outgoing: Outgoing, receipt: Receipt) -> bytes:
+    submission = Submission.decode(outgoing.envelope or b"")
+    entry = Entry(submission.kind, submission.statement, submission.signatures, receipt.time, receipt.link)
+    return receipt.leaf_of(entry)

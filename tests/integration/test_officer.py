@@ -1,0 +1,228 @@
+"""A day of two liaison officers, as they would type it: the real command against a real node."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.support.live import free_port, live_node, world_of_today
+from tests.support.officers import Officer, officer
+
+POST = ("post", "--to", "cn-liaison", "--feed", "convoys", "--label", "Restricted//REL CHN, PAK")
+EXERCISE = (*POST, "--status", "exercise")
+
+
+@asynccontextmanager
+async def exchange(folder: Path) -> AsyncIterator[tuple[Officer, Officer]]:
+    """A node, an officer in Pakistan and one in China."""
+    world = world_of_today()
+    async with live_node(folder, world) as node:
+        url = node.config.url
+        yield officer(folder, world, "pk-liaison", url=url), officer(folder, world, "cn-liaison", url=url)
+
+
+async def test_a_warning_goes_out_is_read_and_its_sender_sees_it(tmp_path: Path) -> None:
+    """Post, inbox, show, ack, status."""
+    async with exchange(tmp_path) as (pk, cn):
+        posted = await pk(
+            *POST, "--status", "actual", "--title", "Slide at Sost", "--text", "The road is closed.",
+            "--lang", "en", "--title", "索斯特塌方", "--text", "公路关闭。", "--lang", "zh-Hans",
+            "--category", "road-closure", "--severity", "severe", "--place", "Sost@36.6900,74.8200",
+            "--measure", "Wait at Karimabad.", "--grade", "b2", "--json",
+        )  # fmt: skip
+        name = posted.line["id"]
+        assert list(posted.line) == ["status", "id", "origin", "index", "receipt"]
+        assert name.startswith("pk-liaison/")
+
+        (listed,) = (await cn("inbox", "--json")).lines
+        assert (listed["id"], listed["status"], listed["state"]) == (name, "actual", "received")
+        assert listed["equivalent"] == "= CN:内部"
+        assert listed["content"]["grade"] == "B2"
+        shown = await cn("show", name[-6:])
+        assert shown.out.startswith("ACTUAL")
+        assert "索斯特塌方" in shown.out
+        assert "Sost 36.690000,74.820000" in shown.out
+
+        await cn("ack", name[-8:])
+        await cn("ack", name, "--acted")
+        state = (await pk("status", name, "--json")).line
+        assert [(one["agency"], one["state"], one["late"]) for one in state["recipients"]] == [
+            ("cn-liaison", "acted", False)
+        ]
+        assert {"id", "origin", "index", "logged", "witnessed_by", "recipients", "status"} <= set(state)
+        assert (await pk("search", "塌方", "--json")).line["id"] == name
+        assert (await cn("inbox", "--unread", "--json")).lines == []
+
+
+async def test_what_was_wrongly_typed_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Usage is 2; label, status and recipient are never guessed; choices are listed."""
+    async with exchange(tmp_path) as (pk, _):
+        missing = await pk("post", "--title", "x", expect=2)
+        assert "--label, --status, --to or --feed must be said" in missing.err
+        assert "did you mean Severe?" in (await pk(*EXERCISE, "--title", "x", "--severity", "Sever", expect=2)).err
+        assert "CN:机密 exists" in (await pk(*EXERCISE, "--title", "x", "--label", "机密//REL PAK", expect=2)).err
+        assert "A to F" in (await pk(*EXERCISE, "--title", "x", "--grade", "Z9", expect=2)).err
+        assert "no bulletin" in (await pk("show", "pk-liaison/01936c3f-0000-7000-8000-000000000000", expect=2)).err
+        assert "too short" in (await pk("show", "abc", expect=2)).err
+        assert "Usage" in (await pk("post", "--help")).out
+        assert "no terminal" in (await pk("post", expect=2)).err
+
+
+async def test_nobody_is_left_out_unseen(tmp_path: Path) -> None:
+    """One who could not read it: 3 and nothing is sent; --partial leaves out by name; above Restricted asks."""
+    async with exchange(tmp_path) as (pk, cn):
+        both = ("--to", "cn-liaison", "--to", "cn-embassy", "--feed", "convoys")
+        secret = ("post", *both, "--status", "test", "--title", "x", "--label", "Secret//REL CHN, PAK")
+        refused = await pk(*secret, "--yes", expect=3)
+        assert "cn-embassy could not read it: clearance-too-low" in refused.err
+        assert "above Restricted" in (await pk(*secret, "--partial", expect=2)).err
+        dry = (await pk(*secret, "--partial", "--dry-run", "--json")).line
+        assert (dry["recipients"], dry["denied"]) == (["cn-liaison"], {"cn-embassy": "clearance-too-low"})
+        assert (await pk("outbox", "--json")).lines == []
+        sent = (await pk(*secret, "--partial", "--yes", "--json")).line
+        assert (await cn("inbox", "--json")).line["id"] == sent["id"]
+
+
+async def test_a_bulletin_comes_from_a_file(tmp_path: Path) -> None:
+    """The template, JSON and Markdown have the command line's names; - is stdin; the command line goes before."""
+    async with exchange(tmp_path) as (pk, cn):
+        template = (await pk("post", "--template")).out
+        assert 'status = "exercise"' in template
+        file = tmp_path / "bulletin.toml"
+        file.write_text(template.replace('"corridor"', '"convoys"'))
+        await pk("post", str(file), "--to", "cn-liaison")
+        fields = {"status": "test", "feed": "convoys", "to": "cn-liaison", "label": "Restricted//REL CHN, PAK"}
+        place = {"name": "Gilgit", "coordinates": [74.31, 35.92]}
+        await pk("post", "-", stdin=json.dumps({**fields, "title": "From JSON", "place": [place]}))
+        markdown = "+++\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
+        await pk("post", "-", stdin=markdown + 'title = "From Markdown"\n+++\n# What\n\nwas seen\n')
+        listed = (await cn("inbox", "--json")).lines
+        titles = [one["content"]["versions"][0]["title"] for one in listed]
+        assert titles == ["Convoy at risk between Dasu and Chilas", "From JSON", "From Markdown"]
+        assert listed[1]["content"]["places"][0]["lat"] == 35.92
+        assert listed[2]["content"]["versions"][0]["text"] == "# What\n\nwas seen"
+        assert "means nothing here" in (await pk("post", "-", stdin="nonsense = 1", expect=2)).err
+
+
+async def test_a_cancel_is_acknowledged_by_all_who_had_the_first(tmp_path: Path) -> None:
+    """It goes where the first went; both sides see it on the first, until a person has acknowledged."""
+    async with exchange(tmp_path) as (pk, cn):
+        first = (await pk(*EXERCISE, "--title", "Bomb at the depot", "--json")).line["id"]
+        await cn("inbox")
+        cancel = ("post", "--cancels", first, "--label", "Restricted//REL CHN, PAK", "--title", "False alarm")
+        assert "say --status exercise" in (await pk(*cancel, "--status", "actual", expect=2)).err
+        second = (await pk(*cancel, "--status", "exercise", "--json")).line["id"]
+        state = (await pk("status", first, "--json")).line
+        assert (state["cancelled_by"], state["unconfirmed"]) == (second, ["cn-liaison"])
+        assert "not acknowledged by cn-liaison" in (await pk("status", first)).out
+        listed = {one["id"]: one for one in (await cn("inbox", "--json")).lines}
+        assert listed[first]["cancelled_by"] == second
+        inbox = (await cn("inbox")).out
+        assert f"CANCELLED by {second}" in inbox
+        assert f"CANCELS {first}: acknowledge it" in inbox
+        assert "CANCELLED" in (await cn("show", first)).out
+        await cn("ack", second)
+        assert (await pk("status", first, "--json")).line["unconfirmed"] == []
+        assert [one["id"] for one in (await cn("inbox", "--json")).lines] == [second]
+        assert "is not yours" in (await cn("post", "--cancels", first, "--label", "内部//REL PAK, CHN", expect=3)).err
+
+
+async def test_a_request_for_information_is_tracked(tmp_path: Path) -> None:
+    """Open until it is answered, for both sides; the answer goes to the asker, or it is refused."""
+    async with exchange(tmp_path) as (pk, cn):
+        asked = (await pk(*EXERCISE, "--title", "Who closed it?", "--due", "+1d", "--json")).line["id"]
+        assert (await cn("inbox", "--json")).line["request"]["state"] == "open"
+        assert (await pk("status", asked, "--json")).line["request"]["waiting"] == ["cn-liaison"]
+        answer = (
+            "post",
+            "--answers",
+            asked,
+            "--status",
+            "exercise",
+            "--label",
+            "内部//REL PAK, CHN",
+            "--title",
+            "We did",
+        )
+        refused = await cn(*answer, "--to", "cn-embassy", "--to", "pk-site-security", "--feed", "convoys", expect=2)
+        assert "pk-liaison asked" in refused.err
+        given = (await cn(*answer, "--json")).line["id"]
+        request = (await pk("status", asked, "--json")).line["request"]
+        assert (request["state"], request["answered_by"], request["waiting"]) == ("answered", [given], [])
+        assert (await cn("show", asked, "--json")).line["request"]["state"] == "answered"
+
+
+async def test_an_update_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    """The first is out of the inbox, and says by what."""
+    async with exchange(tmp_path) as (pk, cn):
+        first = (await pk(*EXERCISE, "--title", "Closed", "--json")).line["id"]
+        update = ("post", "--supersedes", first, "--label", "Restricted//REL CHN, PAK", "--status", "exercise")
+        second = (await pk(*update, "--title", "Open again", "--json")).line["id"]
+        assert [one["id"] for one in (await cn("inbox", "--json")).lines] == [second]
+        everything = {one["id"]: one for one in (await cn("inbox", "--all", "--json")).lines}
+        assert everything[first]["superseded_by"] == second
+
+
+async def test_the_inbox_is_narrowed(tmp_path: Path) -> None:
+    """By severity, category, age and distance; what names no place may be anywhere."""
+    area = tmp_path / "area.geojson"
+    ring = [[74.0, 35.5], [75.0, 35.5], [75.0, 36.5], [74.0, 36.5], [74.0, 35.5]]
+    area.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    async with exchange(tmp_path) as (pk, cn):
+        await pk(*EXERCISE, "--title", "area", "--area", str(area), "--severity", "Minor")
+        await pk(*EXERCISE, "--title", "point", "--place", "Dasu@35.2920,73.2900", "--severity", "Extreme")
+        await pk(*EXERCISE, "--title", "nowhere", "--category", "protest")
+
+        async def titles(*words: str) -> list[str]:
+            return [one["content"]["versions"][0]["title"] for one in (await cn("inbox", "--json", *words)).lines]
+
+        assert await titles("--near", "35.92,74.31,1") == ["area", "nowhere"]
+        assert await titles("--near", "35.29,73.29,5") == ["point", "nowhere"]
+        assert await titles("--severity", "severe") == ["point"]
+        assert await titles("--category", "protest", "--category", "ied") == ["nowhere"]
+        assert await titles("--since", "1h") == ["area", "point", "nowhere"]
+        assert await titles("--since", "2100-01-01") == []
+        assert "out of range" in (await cn("inbox", "--near", "135,74,1", expect=2)).err
+
+
+async def test_attachments_are_saved(tmp_path: Path) -> None:
+    """Into a folder, never out of it, never over a file."""
+    async with exchange(tmp_path) as (pk, cn):
+        photo = tmp_path / "photo.jpg"
+        photo.write_bytes(b"\xff\xd8 what was seen")
+        name = (await pk(*EXERCISE, "--title", "Seen", "--attach", str(photo), "--json")).line["id"]
+        await cn("inbox")
+        await cn("show", name, "--save", str(tmp_path / "saved"))
+        assert (tmp_path / "saved" / "photo.jpg").read_bytes() == photo.read_bytes()
+        assert "is there already" in (await cn("show", name, "--save", str(tmp_path / "saved"), expect=2)).err
+
+
+async def test_a_bulletin_waits_while_the_node_is_silent(tmp_path: Path) -> None:
+    """4 and queued; it goes once, before anything newer, when the node is back."""
+    world, port = world_of_today(), free_port()
+    async with live_node(tmp_path, world, port) as node:
+        url = node.config.url
+        pk, cn = officer(tmp_path, world, "pk-liaison", url=url), officer(tmp_path, world, "cn-liaison", url=url)
+        await pk("inbox")
+    waiting = await pk(*EXERCISE, "--title", "first", "--json", expect=4)
+    assert (waiting.line["queued"], waiting.line["index"]) == (True, None)
+    assert "waits in the outbox" in waiting.err
+    assert [one["queued"] for one in (await pk("outbox", "--json")).lines] == [True]
+    assert (await pk("outbox", "send", expect=4)).out == ""
+    async with live_node(tmp_path, world, port):
+        await pk(*EXERCISE, "--title", "second")
+        assert "0 sent" in (await pk("outbox", "send")).err
+        listed = (await cn("inbox", "--json")).lines
+        assert [one["content"]["versions"][0]["title"] for one in listed] == ["first", "second"]
+        assert sorted(listed, key=lambda one: one["index"]) == listed
+
+
+async def test_two_terminals_post_at_once(tmp_path: Path) -> None:
+    """Each bulletin is logged once, whoever sends it."""
+    async with exchange(tmp_path) as (pk, cn):
+        both = await asyncio.gather(*(pk(*EXERCISE, "--title", str(number), "--json") for number in range(4)))
+        assert len({said.line["id"] for said in both}) == len({said.line["index"] for said in both}) == 4
+        assert len((await cn("inbox", "--json")).lines) == 4
