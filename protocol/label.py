@@ -7,10 +7,11 @@ does not know is denied.
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from protocol import limits, names
+from protocol import canonical, limits, names
 from protocol.canonical import Fields, Wire
 from protocol.errors import Malformed
 
@@ -39,14 +40,19 @@ class Label:
 
     @classmethod
     def from_wire(cls, value: object) -> Label:
-        """The label in a header."""
-        f = Fields(value, "label", 6)
-        policy = f.matching("policy", names.nation)
-        classification = f.text("classification", limits.NAME_CHARS_MAX)
-        compartments = f.sorted_names("compartments", limits.COMPARTMENTS_MAX, names.compartment)
-        releasable = f.sorted_names("releasable", limits.NATIONS_MAX, names.nation)
-        caveats = f.sorted_names("caveats", limits.CAVEATS_MAX, names.caveat)
-        return cls(policy, classification, releasable, compartments, caveats, f.optional(checked_date))
+        """The label in a header. A few labels mark nearly all bulletins: each is decoded once."""
+        return _decoded(canonical.encode(value))  # type: ignore[arg-type]
+
+
+@functools.lru_cache(maxsize=256)
+def _decoded(data: bytes) -> Label:
+    f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "label", 6)
+    policy = f.matching("policy", names.nation)
+    classification = f.text("classification", limits.NAME_CHARS_MAX)
+    compartments = f.sorted_names("compartments", limits.COMPARTMENTS_MAX, names.compartment)
+    releasable = f.sorted_names("releasable", limits.NATIONS_MAX, names.nation)
+    caveats = f.sorted_names("caveats", limits.CAVEATS_MAX, names.caveat)
+    return Label(policy, classification, releasable, compartments, caveats, f.optional(checked_date))
 
 
 def checked_date(value: object) -> str:

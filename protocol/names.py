@@ -1,5 +1,6 @@
 """Names and numbers that stand for things (SPEC §4): nations, agencies, feeds, origins, bulletin ids."""
 
+import functools
 import re
 import uuid
 
@@ -15,6 +16,7 @@ _CAVEAT = re.compile(r"[A-Z][A-Z0-9]*([ -][A-Z0-9]+)*")
 _ORIGIN = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*(:[0-9]{1,5})?(/[a-z0-9]+([._-][a-z0-9]+)*)*")
 
 
+@functools.lru_cache(maxsize=4096)  # the same few names come in every header
 def _grammar(value: str, pattern: re.Pattern[str], what: str, chars_max: int = limits.NAME_CHARS_MAX) -> str:
     if len(value) > chars_max or not pattern.fullmatch(value):
         raise Malformed(f"{value[:chars_max]!r} is not {what}")

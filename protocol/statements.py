@@ -6,6 +6,7 @@ came.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -315,6 +316,7 @@ _TYPES: dict[Kind, type[Statement]] = {
 SIGNED_UNDER: dict[Kind, Domain] = {kind: Domain[kind.name] for kind in Kind}
 
 
+@functools.lru_cache(maxsize=256)  # door, judge and deliveries each ask for the same one
 def decode(kind: Kind, data: bytes) -> Statement:
     """The statement that ``data`` holds. Raises Malformed or TooLarge."""
     return _TYPES[kind].decode(data)
