@@ -5,7 +5,7 @@ The sizes they speak of are known before the entries are read, so one pass over 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from keys.errors import BadSignature
@@ -206,8 +206,3 @@ class Hearing:
             return
         if receipt.entry is None and self._derived.roots.get(head.size) == head.root:
             merkle.verify_inclusion(leaf, receipt.index, head.size, receipt.path, head.root)
-
-
-def receipts_beside(receipts: Sequence[Receipt], origin: str) -> tuple[Receipt, ...]:
-    """Those that are about this ledger."""
-    return tuple(receipt for receipt in receipts if receipt.head.origin == origin)
