@@ -235,10 +235,13 @@ class Client:
 
 
 def _login_key(home: Home) -> SigningKey:
-    seed = home.keyring.get("signing") or home.keyring.get("authority")
-    if seed is None:
-        raise UsageError("this home has no key to log in with")
-    return SigningKey(seed)
+    """A seat's key, else an authority's, else an identity key of an agency that this custodian holds."""
+    keyring = home.keyring
+    for name in ("signing", "authority", *(f"identity/{agency}" for agency in keyring.names("identity"))):
+        seed = keyring.get(name)
+        if seed is not None:
+            return SigningKey(seed)
+    raise UsageError("this home has no key to log in with", "khunjerab keys new")
 
 
 def _version_in_name(path: Path) -> int:

@@ -1,14 +1,12 @@
-"""What every officer's screen begins or ends with: the link, alarms, what expired unsent, a directory near its end."""
+"""What every officer's screen begins or ends with: the link, alarms, what expired unsent, what will run out."""
 
 from __future__ import annotations
 
 from clients.client import Client, now_ms
 from clients.errors import Declined, Tampering, Unreachable
+from clients.expiry import warnings_of
 from clients.screen import alarm, format_moment, warn
 from protocol.names import format_id
-from protocol.times import DAY_MS
-
-WARNED_DAYS = 60
 
 
 async def try_sync(client: Client) -> bool:
@@ -36,7 +34,8 @@ async def try_send_owed(client: Client) -> bool:
 def finish(client: Client) -> None:
     """Show what must not be missed. Raises Tampering where this command found something that must never be."""
     show_expired(client)
-    _show_directory(client)
+    for line in warnings_of(client.exchange, client.home, now_ms()):
+        warn(line)
     alarms = client.state.alarms()
     for moment, name, origin, index, detail in alarms:
         place = origin if index is None else f"{origin}#{index}"
@@ -52,15 +51,3 @@ def show_expired(client: Client) -> None:
         alarm(
             f"{name} {draft.content.versions[0].title!r} EXPIRED UNSENT: nobody got it (khunjerab outbox drop {name})"
         )
-
-
-def _show_directory(client: Client) -> None:
-    directory = client.exchange.directory
-    if directory is None:
-        return
-    left = (directory.expires - now_ms()) // DAY_MS
-    if left < 0:
-        days = (client.exchange.grace_ends() - now_ms()) // DAY_MS
-        warn(f"the directory has expired: no bulletin is admitted in {days} days unless the next version is published")
-    elif left < WARNED_DAYS:
-        warn(f"the directory expires in {left} days: the custodians of both nations publish the next version")
