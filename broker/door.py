@@ -33,6 +33,7 @@ class Door:
     async def post(self, session: Session, envelope: bytes) -> Receipt:
         """Admit one submission of a session. Raises Problem, ProtocolError."""
         self.spend_attempt(session)
+        self._standing.require_running()
         self._standing.require_signing()
         submission = Submission.decode(envelope)
         _require_speaks_for(session, submission)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import ssl
 from typing import Any
 
@@ -27,6 +28,7 @@ from protocol.statements import Bulletin, Kind
 
 VERSION = "0.1.0"
 routes = web.RouteTableDef()
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def _json(value: dict[str, Any]) -> web.Response:
@@ -186,10 +188,9 @@ async def get_bulletin(request: web.Request) -> web.Response:
 async def get_body(request: web.Request) -> web.Response:
     """A body with the caller's wrap; ciphertext alone for the role audit."""
     node, session = node_of(request), session_of(request)
-    try:
-        digest = bytes.fromhex(request.match_info["sha256"])
-    except ValueError:
-        raise Problem("bad-parameter", "a body is named by its SHA-256 in hexadecimal") from None
+    if not _SHA256.fullmatch(request.match_info["sha256"]):
+        raise Problem("bad-parameter", "a body is named by its SHA-256 in lower-case hexadecimal")
+    digest = bytes.fromhex(request.match_info["sha256"])
     index = node.storage.body_index(digest)
     entry = node.storage.entry(index) if index is not None else None
     if index is None or entry is None or entry.kind is not Kind.BULLETIN:

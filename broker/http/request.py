@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 from aiohttp import web
@@ -62,9 +62,11 @@ def whole_number(request: web.Request, name: str, default: int, at_most: int) ->
     return int(value)
 
 
-def answer_problem(found: Problem) -> web.Response:
-    """The problem as RFC 9457 JSON."""
+def answer_problem(found: Problem, allowed: Iterable[str] = ()) -> web.Response:
+    """The problem as RFC 9457 JSON; ``allowed`` are the methods that a route has."""
     headers = {"WWW-Authenticate": "Bearer"} if found.status == web.HTTPUnauthorized.status_code else {}
+    if allowed:
+        headers["Allow"] = ",".join(sorted(allowed))
     return web.Response(body=found.to_json(), status=found.status, headers=headers, content_type=problem.MEDIA_TYPE)
 
 
@@ -112,4 +114,4 @@ async def problems(
     except Exception as error:  # noqa: BLE001 - the boundary of HTTP
         found = _problem_of(request, error)
         note_refusal(request, found, request.get(SESSION))
-        return answer_problem(found)
+        return answer_problem(found, getattr(error, "allowed_methods", ()))
