@@ -71,8 +71,17 @@ class Auditor:
     def report(self) -> Report:
         """Everything found, and who acknowledged late."""
         homes = {agency.id: agency.home for agency in self.directory.agencies} if self.directory else {}
-        late = Report(warnings=tuple(self._deadlines.warnings(now_ms(), homes)))
+        late = Report(warnings=(*self._deadlines.warnings(now_ms(), homes), *self._not_used()))
         return joined([*self._reports, late])
+
+    def _not_used(self) -> list[str]:
+        """What was handed over about ledgers that were not audited."""
+        audited = {ledger.origin for report in self._reports for ledger in report.ledgers}
+        handed = {receipt.head.origin for receipt in self._asked.receipts}
+        handed |= {checkpoint.origin for note in self._asked.checkpoints if (checkpoint := parsed(note))}
+        return [
+            f"{origin}: what was handed over was not used, as it was not audited" for origin in sorted(handed - audited)
+        ]
 
     def audit_folder(self, archive: Archive) -> None:
         """A ledger at hand. Raises UsageError where there is none."""
@@ -209,8 +218,9 @@ async def wire_to(home: Home, url: str) -> tuple[Wire, str]:
         raise UsageError(
             "this home has no seat to log in with", "an audit needs a seat of an agency with the role audit"
         )
-    wire = Wire(url, node.tls if node else ())
-    origin = node.origin if node else await _origin_of(url)
+    tls = node.tls if node else _every_certificate(home)
+    wire = Wire(url, tls)
+    origin = node.origin if node else await _origin_of(url, tls)
     wire.log_in_as(SigningKey(key), bytes.fromhex(home.profile.pin), origin, archive_of(home, origin).checkpoint())
     return wire, origin
 
@@ -223,9 +233,14 @@ def _node_at(home: Home, url: str) -> Node | None:
     return next((node for node in directory.nodes if node.url.rstrip("/") == wanted), None)
 
 
-async def _origin_of(url: str) -> str:
-    """What a node that the directory does not list says it is: enough to log in, and to look for it there."""
-    async with Wire(url) as wire:
+def _every_certificate(home: Home) -> tuple[bytes, ...]:
+    """A node at an address that the directory does not list still shows a certificate that it does."""
+    return tuple(digest for node in directory_of(home).nodes for digest in node.tls)
+
+
+async def _origin_of(url: str, tls: Sequence[bytes]) -> str:
+    """What a node at another address says it is: enough to log in, and to look for it in the directory."""
+    async with Wire(url, tls) as wire:
         return str((await wire.json("GET", "/v1/node", login=False)).get("origin", ""))
 
 

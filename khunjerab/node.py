@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import os
-import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import aiohttp
 import typer
+from rich.markup import escape
 
 from broker import fsck as storage_check
 from broker.errors import NodeHomeError
 from broker.home import SEED_BYTES_OF_NODE, NodeConfig, NodeHome
-from broker.http import server
 from broker.ledger import Ledger, now_ms
-from broker.node import Node
-from clients.commands.context import AsJson, context_of
+from broker.node import DIRECTORY_WARNING_DAYS
+from broker.restore import admit, enter_history
+from clients.commands.context import AsJson, context_of, run
 from clients.commands.verdict import tell
-from clients.errors import UsageError
+from clients.errors import Unreachable, UsageError
 from clients.passphrase import find_passphrase
-from clients.screen import say
+from clients.screen import emit, out, say
+from clients.transport import Wire
 from keys.keyring import write_private
 from keys.secret import Secret
-from keys.signing import verify_all
+from khunjerab import repair
 from protocol.directory import Directory
 from protocol.entry import Submission
 from protocol.sigfile import read_signature
@@ -34,12 +37,14 @@ from protocol.statements import DirectoryVersion, Kind
 from protocol.strictjson import dumps
 
 app = typer.Typer(help="Make, run and look at a node.", no_args_is_help=True)
+repair.register(app)
 
 
 @app.command()
 def init(
     ctx: typer.Context,
     signatures: Annotated[list[Path] | None, typer.Argument(help="Signature files of the directory.")] = None,
+    *,
     origin: Annotated[str, typer.Option(help="The ledger's name, for ever: a URL without scheme.")] = "",
     nation: Annotated[str, typer.Option(help="Who runs it, alpha-2.")] = "",
     url: Annotated[str, typer.Option(help="Where clients reach it.")] = "",
@@ -66,7 +71,10 @@ def init(
 
 
 def enter_first_directory(folder: Path, passphrase: Secret, path: Path, signatures: list[Path]) -> None:
-    """A ledger begins with version 1. Raises UsageError, NodeHomeError, and what the judge refuses."""
+    """A ledger begins with version 1, or with another ledger's history and the version that lists the new one.
+
+    Raises UsageError, NodeHomeError, and what the judge refuses.
+    """
     home = NodeHome(folder)
     data = path.read_bytes()
     directory = Directory.decode(data)
@@ -81,49 +89,83 @@ def enter_first_directory(folder: Path, passphrase: Secret, path: Path, signatur
     listed = directory.by_origin.get(home.config.origin)
     if listed != home.card(keys):
         raise UsageError("the directory does not list this node, or not with the card that it has now")
-    with contextlib.closing(home.storage()) as storage:
+    with home.locked(), contextlib.closing(home.storage()) as storage:
+        if storage.size():
+            raise NodeHomeError("a directory was entered here and not finished: begin again in an empty home")
         ledger = Ledger(storage, home.config.origin, directory.exchange_hash, keys.receipt)
-        staged = ledger.stage(submission, now_ms())
-        verify_all(staged.checks)
-        ledger.commit(ledger.build([staged]))
+        if directory.version == 1:
+            admit(ledger, submission, now_ms())
+        else:
+            with contextlib.closing(home.history()) as before:
+                enter_history(ledger, before, submission, now_ms())
+        entries = ledger.tree.size
     home.with_pin(directory.exchange_hash)
-    say(f"the ledger {home.config.origin} begins with directory version {directory.version}")
+    say(f"the ledger {home.config.origin} begins with directory version {directory.version}, {entries} entries")
     say(f"pin {directory.exchange_hash.hex()}")
 
 
 @app.command()
-def serve(ctx: typer.Context) -> None:
+def serve(
+    ctx: typer.Context,
+    log_json: Annotated[
+        bool | None, typer.Option("--log-json/--log-text", help="How to log; text on a terminal, else JSON.")
+    ] = None,
+) -> None:
     """Run the node until SIGTERM or SIGINT."""
+    from khunjerab.serving import run_node
+
     context = context_of(ctx)
     home = NodeHome(context.home)
     if not home.config.pin:
         raise UsageError("this node has no directory yet", "khunjerab node init --directory D.json SIG…")
     passphrase = find_passphrase(context.passphrase_file)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(home, passphrase))
+    run_node(home, passphrase, log_json=not sys.stderr.isatty() if log_json is None else log_json)
 
 
-def _loop_factory():  # type: ignore[no-untyped-def]  # noqa: ANN202 - uvloop has no types here
-    import uvloop
-
-    return uvloop.new_event_loop
-
-
-async def _serve(home: NodeHome, passphrase: Secret) -> None:
+@app.command()
+@run
+async def status(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """What the node says of itself: on its address, and on its admin listener if it has one."""
+    home = NodeHome(context_of(ctx).home)
     config = home.config
-    node = Node(config, home.keys(passphrase), home.storage())
-    await node.start()
-    tls = server.tls_context(home.folder / "tls.pem") if server.uses_tls(config.url) else None
-    runner = await server.serve(node, config.listen, tls)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
-    say(f"serving {config.origin} at {config.url}, {node.ledger.head.size} entries")
-    await stop.wait()
-    await runner.cleanup()
-    await node.stop()
-    say("stopped")
+    tls = [home.certificate_hash()] if config.url.startswith("https:") else []
+    async with Wire(config.url, tls) as wire:
+        told = await wire.json("GET", "/v1/node", login=False)
+    state = await _readiness(config.admin) if config.admin else {}
+    if as_json:
+        emit({**told, **state})
+        return
+    out.print(f"{told['origin']} at {config.url}, version {told['version']}")
+    out.print(f"entries {told['size']}, directory version {told['directory']}")
+    if not state:
+        say("no admin listener is set: whether it signs is not known")
+        return
+    for line in _told(state):
+        out.print(line)
+
+
+async def _readiness(admin: str) -> dict[str, Any]:
+    """What ``/readyz`` says, whatever its status."""
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"http://{admin}/readyz") as answer:
+            state: dict[str, Any] = await answer.json()
+            return state
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unreachable(f"the admin listener at {admin} does not answer: {error}") from None
+
+
+def _told(state: dict[str, Any]) -> Iterator[str]:
+    yield "ready" if state["ready"] else "[bold red]not ready[/]"
+    if state["not_signing"]:
+        yield f"signs nothing: {escape(state['not_signing'])}"
+    if state["storage"]:
+        yield f"cannot write: {escape(state['storage'])}"
+    if state["checkpoint"]:
+        yield f"checkpoint of {state['checkpoint']['size']} entries, {state['checkpoint']['age_s']} s old"
+    left = state["directory"]["days_left"]
+    warning = "" if left > DIRECTORY_WARNING_DAYS else "[bold yellow] - publish the next version[/]"
+    yield f"directory ends in {left} days{warning}"
+    yield f"sessions {state['sessions']}, streams {state['streams']}"
 
 
 @app.command()
