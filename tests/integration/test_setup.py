@@ -289,7 +289,21 @@ def test_keys_come_back_from_their_export(shell: Shell) -> None:
     shell.run("pk-liaison", "keys", "export", "-o", "desk.keys", "--recovery-file", "recovery")
     shell.refuse(2, "again", "keys", "import", "desk.keys", "--recovery-file", "passphrase")
     shell.run("again", "keys", "import", "desk.keys", "--recovery-file", "recovery")
-    assert shell.run("again", "keys", "show") == shell.run("pk-liaison", "keys", "show")
+    shown = shell.run("pk-liaison", "keys", "show")
+    assert shell.run("again", "keys", "show") == shown
+    shell.run("again", "keys", "passwd", "--new-file", "recovery")
+    assert "does not open" in shell.refuse(2, "again", "keys", "show")
+    assert shell.run("again", "--passphrase-file", "recovery", "keys", "show") == shown
+
+
+def test_an_identity_key_is_ended_by_its_nation_alone(shell: Shell) -> None:
+    """Not by itself; with it end all bundles that it signed."""
+    words = ["cn-liaison", "--identity", "--reason", "custodian's laptop lost", "--yes"]
+    file = shell.run("cn-custodian-1", "keys", "revoke", *words, "-o", "revocation.sigs").strip()
+    told = shell.try_("cn-custodian-2", "keys", "revoke", "--sign", file, "--yes")
+    assert "(the identity key of cn-liaison)" in told.stderr
+    assert told.returncode == 0
+    assert shell.try_("cn-liaison", "doctor").returncode == 3
 
 
 def _pin(shell: Shell, home: str) -> str:
