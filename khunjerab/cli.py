@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -23,7 +24,7 @@ SESSION = "clients.commands.session"
 class Commands(LazyGroup):
     """Every command, in the order of the day: officers first, then custodians, auditors, operators."""
 
-    places: ClassVar = {
+    places: ClassVar[Mapping[str, Place]] = {
         "post": Place("clients.commands.post", "post", "Write, mark and send a bulletin."),
         "inbox": Place(OFFICER, "inbox", "Fetch and list what was sent to this agency."),
         "show": Place(OFFICER, "show", "Show one bulletin as it is held here."),

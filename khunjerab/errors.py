@@ -6,7 +6,6 @@ import os
 import sys
 import traceback
 
-
 from broker.errors import BrokerError, LedgerBroken
 from clients.errors import ClientError, Declined, Tampering, UsageError
 from keys.errors import KeysError

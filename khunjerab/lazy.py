@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -22,7 +22,7 @@ class Place(NamedTuple):
 class LazyGroup(TyperGroup):
     """A group whose members are found through ``places``, which a subclass gives."""
 
-    places: Mapping[str, Place] = {}
+    places: ClassVar[Mapping[str, Place]] = {}
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)

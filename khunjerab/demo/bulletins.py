@@ -17,8 +17,8 @@ precedence = "immediate"
 lang = ["en", "zh-Hans"]
 title = ["EXERCISE: IED threat to the Dasu convoy", "演习：达苏车队面临简易爆炸装置威胁"]
 text = [
-  "Two men were seen digging beside the KKH 3 km north of Dasu at 02:40Z. Convoy D-117 (four buses, 61 workers) is due there at 04:00Z.",
-  "02:40Z 有两人在达苏以北三公里的喀喇昆仑公路旁挖掘。D-117 车队（四辆客车，61 名工人）预计 04:00Z 经过。",
+  "Two men were seen digging beside the KKH 3 km north of Dasu. Convoy D-117 (61 workers) is due there at 04:00Z.",
+  "有两人在达苏以北三公里的喀喇昆仑公路旁挖掘。D-117 车队（61 名工人）预计 04:00Z 经过。",
 ]
 category = "ied"
 severity = "Severe"
@@ -37,7 +37,11 @@ label = "Confidential//REL CHN, PAK"
 feed = "corridor"
 precedence = "flash"
 lang = ["en", "zh-Hans", "ur"]
-title = ["EXERCISE: kidnapping planned against surveyors", "演习：有人计划绑架勘测人员", "مشق: سروے کرنے والوں کے اغوا کا منصوبہ"]
+title = [
+  "EXERCISE: kidnapping planned against surveyors",
+  "演习：有人计划绑架勘测人员",
+  "مشق: سروے کرنے والوں کے اغوا کا منصوبہ",
+]
 text = [
   "A group of five in a white Hilux intends to stop survey teams between Chilas and Raikot within 24 hours.",
   "一伙五人驾驶白色皮卡，计划在 24 小时内于奇拉斯至赖科特之间拦截勘测队。",

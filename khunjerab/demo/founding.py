@@ -92,32 +92,19 @@ class Founding:
         shell.tell("2. The directory is drafted, and two custodians of each nation sign it.")
         drafter = "pk-custodian-1"
         shell.run(drafter, "directory", "new", "-o", DIRECTORY, quiet=True)
-        for nation, (code, name) in NATIONS.items():
-            cards = [f"{CARDS}/{custodian}.json" for custodian in CUSTODIANS if custodian.startswith(nation.lower())]
-            options = ("--code", code, "--name", name, "--threshold", "2")
-            shell.run(drafter, "directory", "add", "nation", nation, *cards, *options, quiet=True)
-        shell.run(drafter, "directory", "add", "node", f"{CARDS}/pk-node.json", quiet=True)
-        for agency, cast in AGENCIES.items():
-            options = ["--nation", cast.nation, "--home", ORIGIN, "--clearance", cast.clearance]
-            options += [word for name in cast.compartments for word in ("--compartment", name)]
-            options += [word for role in cast.roles for word in ("--role", role)]
-            shell.run(drafter, "directory", "add", "agency", f"{CARDS}/{agency}.json", *options, quiet=True)
-        for feed, (title, members) in FEEDS.items():
-            options = [
-                "--title",
-                title,
-                "--ceiling",
-                "PK:Secret",
-                "--compartment",
-                "CONVOY",
-                "--compartment",
-                "PERSONNEL",
-            ]
-            options += [word for member in members for word in ("--member", member)]
-            shell.run(drafter, "directory", "add", "feed", feed, *options, quiet=True)
+        for nation in NATIONS:
+            self._add("nation", nation, *_nation_words(nation))
+        self._add("node", f"{CARDS}/pk-node.json")
+        for agency in AGENCIES:
+            self._add("agency", f"{CARDS}/{agency}.json", *_agency_words(agency))
+        for feed in FEEDS:
+            self._add("feed", feed, *_feed_words(feed))
         shell.together([(name, "directory", "sign", DIRECTORY, "--yes") for name in CUSTODIANS])
         checked = shell.run(drafter, "directory", "check", DIRECTORY, *self._signatures(), "--json", quiet=True)
         self.pin = str(checked.json[0]["pin"])
+
+    def _add(self, *words: str) -> None:
+        self._shell.run("pk-custodian-1", "directory", "add", *words, quiet=True)
 
     def _signatures(self) -> list[str]:
         return [f"{DIRECTORY}.{name}.sig" for name in CUSTODIANS]
@@ -143,6 +130,25 @@ class Founding:
             shell.run(f"{agency[:2]}-custodian-1", "keys", "seat", "add", card, "--agency", agency, quiet=True)
         for agency in AGENCIES:
             shell.run(f"{agency[:2]}-custodian-1", "keys", "bundle", agency, quiet=True)
+
+
+def _nation_words(nation: str) -> list[str]:
+    code, name = NATIONS[nation]
+    cards = [f"{CARDS}/{custodian}.json" for custodian in CUSTODIANS if custodian.startswith(nation.lower())]
+    return [*cards, "--code", code, "--name", name, "--threshold", "2"]
+
+
+def _agency_words(agency: str) -> list[str]:
+    cast = AGENCIES[agency]
+    words = ["--nation", cast.nation, "--home", ORIGIN, "--clearance", cast.clearance]
+    words += [word for name in cast.compartments for word in ("--compartment", name)]
+    return words + [word for role in cast.roles for word in ("--role", role)]
+
+
+def _feed_words(feed: str) -> list[str]:
+    title, members = FEEDS[feed]
+    words = ["--title", title, "--ceiling", "PK:Secret", "--compartment", "CONVOY", "--compartment", "PERSONNEL"]
+    return words + [word for member in members for word in ("--member", member)]
 
 
 def _of_nation(nation: str) -> list[str]:

@@ -22,7 +22,7 @@ TOGETHER = 2  # independent commands at a time
 _LINE_CHARS_MAX = 160
 
 
-class DemoFailed(Exception):  # noqa: N818 - it says what happened
+class DemoFailed(Exception):
     """A command did not do what the story says."""
 
 
@@ -71,7 +71,7 @@ class Shell:
         """A command that stays: a node, a subscriber."""
         self._screen.print(f"[dim]$[/] {escape(self._typed(home, arguments))} [dim]&[/]")
         with (self.folder / f"{home}.log").open("a") as log:  # a pipe that nobody reads would fill and block it
-            return subprocess.Popen(  # noqa: S603 - our own launcher
+            return subprocess.Popen(
                 [*LAUNCHER, "--home", str(self.folder / home), *arguments],
                 cwd=self.folder,
                 env=self.environment,
@@ -82,7 +82,7 @@ class Shell:
             )
 
     def _execute(self, home: str, arguments: Sequence[str], stdin: str) -> Done:
-        found = subprocess.run(  # noqa: S603 - our own launcher
+        found = subprocess.run(
             [*LAUNCHER, "--home", str(self.folder / home), *arguments],
             cwd=self.folder,
             env=self.environment,
