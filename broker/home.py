@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import hashlib
 import ipaddress
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,6 +29,7 @@ from keys.signing import SEED_BYTES, SigningKey
 from protocol.parties import Node
 
 _CERTIFICATE_YEARS = 10
+HISTORY = "before.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,19 @@ class NodeConfig:
     def load(cls, path: Path) -> NodeConfig:
         """Raises NodeHomeError for a file that is missing, broken, or has a key that means nothing."""
         try:
-            return cls(**tomllib.loads(path.read_text()))
+            values = tomllib.loads(path.read_text())
         except FileNotFoundError:
             raise NodeHomeError(f"no node here: {path} does not exist; `khunjerab node init` makes one") from None
-        except (tomllib.TOMLDecodeError, TypeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise NodeHomeError(f"{path}: {error}") from None
+        strange = [name for name in values if name not in cls.__slots__ or not isinstance(values[name], str)]
+        if strange:
+            raise NodeHomeError(f"{path}: {strange[0]!r} means nothing here; known are {', '.join(cls.__slots__)}")
+        try:
+            return cls(**values)
+        except TypeError:
+            needed = [field.name for field in fields(cls) if field.default is MISSING and field.name not in values]
+            raise NodeHomeError(f"{path} lacks {', '.join(needed)}") from None
 
     def dump(self) -> bytes:
         """The file."""
@@ -119,6 +131,26 @@ class NodeHome:
     def storage(self) -> sqlite.SqliteStorage:
         """The ledger and what lies beside it."""
         return sqlite.SqliteStorage(self.folder / "ledger.db")
+
+    def keep_history(self, ledger: Path) -> None:
+        """A ledger that this one takes the place of: what it begins with (``broker/restore.py``)."""
+        sqlite.copy_ledger(ledger, self.folder / HISTORY)
+
+    def history(self) -> sqlite.SqliteStorage:
+        """The ledger that this one takes the place of. Raises NodeHomeError where there is none."""
+        if not (self.folder / HISTORY).exists():
+            raise NodeHomeError("a ledger begins with version 1 of the directory, unless `node restore --new-origin`")
+        return sqlite.SqliteStorage(self.folder / HISTORY)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Held by whoever writes the ledger: two nodes over one would promise two histories. Raises NodeHomeError."""
+        with (self.folder / "lock").open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise NodeHomeError(f"the node of {self.folder} is running: stop it first") from None
+            yield
 
     def with_pin(self, pin: bytes) -> NodeHome:
         """Remember the exchange, once its first directory is entered."""

@@ -35,7 +35,10 @@ log = structlog.get_logger()
 
 
 class Node:
-    """Everything that ``node serve`` serves. A ledger that must sign nothing is served all the same, for reading."""
+    """Everything that ``node serve`` serves. A ledger that must sign nothing is served all the same, for reading.
+
+    Made where a loop runs.
+    """
 
     def __init__(self, config: NodeConfig, keys: NodeKeys, storage: Storage, clock: Callable[[], int] = now_ms) -> None:
         self.config, self.keys, self.storage, self.clock = config, keys, storage, clock
@@ -55,7 +58,7 @@ class Node:
         self.promises = Promises(self.ledger, keys.log, self.standing, self.writer)
         self.door = Door(self.ledger, self.writer, self.standing, clock)
         self.metrics.watch(self)
-        self.failed: asyncio.Future[None] | None = None
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._publish_failure: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -66,7 +69,6 @@ class Node:
 
     async def start(self) -> None:
         """Publish once, then run everything that goes on by itself. If one of it dies, ``failed`` says so."""
-        self.failed = asyncio.get_running_loop().create_future()
         await self.publish()
         self._tasks = [
             asyncio.create_task(self.writer.run(), name="writer"),
@@ -80,7 +82,7 @@ class Node:
 
     def _watch(self, task: asyncio.Task[None]) -> None:
         """A task that ended by itself took a part of the node with it: better none than half a node."""
-        if task.cancelled() or self.standing.stopping or self.failed is None or self.failed.done():
+        if task.cancelled() or self.standing.stopping or self.failed.done():
             return
         error = task.exception()
         log.critical("task-died", task=task.get_name(), error=repr(error), exc_info=error)
@@ -105,7 +107,7 @@ class Node:
         if self.writer.failure is None:
             await self.publish()
         self.writer.disk.shutdown()
-        if self.failed is not None and self.failed.done():
+        if self.failed.done():
             self.failed.exception()  # looked at, or asyncio complains
         self.storage.close()
 

@@ -132,6 +132,9 @@ class Storage(Protocol):
     def wrap(self, index: int, seat_key_id: bytes) -> bytes | None:
         """The wrap of a bulletin for a seat; None where there is none or it is expunged."""
 
+    def wraps(self, index: int) -> list[StoredWrap]:
+        """Every wrap of a bulletin that is here."""
+
     def body(self, index: int) -> bytes | None:
         """The body of a bulletin or a directory version; None where there is none or it is expunged."""
 

@@ -9,6 +9,7 @@ an inline checkpoint triples the tail of latency.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
@@ -61,6 +62,22 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA cache_size = -16384")
     return connection
+
+
+def copy_ledger(source: Path, target: Path) -> None:
+    """One consistent snapshot, whatever is written meanwhile; on the disk when this returns."""
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reading,
+            contextlib.closing(sqlite3.connect(target)) as writing,
+        ):
+            writing.execute("PRAGMA synchronous = FULL")
+            reading.backup(writing)
+    except sqlite3.Error as error:
+        raise StorageError(f"{source} cannot be copied to {target}: {error}") from error
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 class SqliteStorage:
@@ -265,6 +282,11 @@ class SqliteStorage:
     def wrap(self, index: int, seat_key_id: bytes) -> bytes | None:
         """By primary key."""
         return self._one("SELECT data FROM wrap WHERE idx = ? AND seat_key_id = ?", index, seat_key_id)
+
+    def wraps(self, index: int) -> list[StoredWrap]:
+        """By primary key."""
+        rows = self._rows("SELECT seat_key_id, data FROM wrap WHERE idx = ?", index)
+        return [StoredWrap(*row) for row in rows]  # type: ignore[arg-type]
 
     def body(self, index: int) -> bytes | None:
         """NULL where expunged."""

@@ -1,0 +1,194 @@
+"""How a ledger that is older than its promises gets the rest back (DESIGN §9), and may sign again.
+
+To take back a tail (1) its checkpoint is signed by this log's own keys; (2) the tree here and the entries of the tail
+hash to it: one history; (3) it reaches every tree that is known here to be signed, and is one history with them; (4)
+each entry is admitted by the one judge, its signatures verified, and comes out with the same bytes. Only then is the
+halt lifted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from broker.errors import LedgerBroken
+from broker.ledger import Beside, Ledger, Staged
+from broker.storage.contract import Storage, StoredWrap
+from keys.errors import BadSignature
+from keys.judge import Refused, judge
+from keys.lognote import open_checkpoint
+from keys.signing import verify_all
+from protocol.checkpoint import Checkpoint
+from protocol.entry import Entry, Submission
+from protocol.errors import ProtocolError
+from protocol.limits import TILE_HASHES
+from protocol.merkle import Frontier, leaf_hash
+from protocol.note import Note, VerifierKey
+from protocol.statements import Bulletin, DirectoryVersion, Statement, decode
+
+
+class Tail(Protocol):
+    """Where entries are taken from: an `audit export`, or another backup."""
+
+    def checkpoint(self) -> str:
+        """The newest signed checkpoint that is known."""
+
+    def entries(self, start: int, stop: int) -> list[bytes]:
+        """The entries of [start, stop); fewer where some are missing."""
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """The JSON of a directory version."""
+
+    def body(self, sha256: bytes) -> bytes | None:
+        """A body, if it is there."""
+
+
+class StoredTail:
+    """The ledger of another backup. It has wraps too, which no export has."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def checkpoint(self) -> str:
+        """The newest that was signed."""
+        published = self._storage.newest_published()
+        return published.note if published else ""
+
+    def entries(self, start: int, stop: int) -> list[bytes]:
+        """As stored."""
+        return self._storage.entry_bytes(start, stop)
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """As stored."""
+        return self._storage.directory(sha256)
+
+    def body(self, sha256: bytes) -> bytes | None:
+        """As stored; None if it is expunged."""
+        index = self._storage.body_index(sha256)
+        return None if index is None else self._storage.body(index)
+
+    def wraps(self, index: int) -> Sequence[StoredWrap]:
+        """As stored."""
+        return self._storage.wraps(index)
+
+
+def take_back(ledger: Ledger, tail: Tail, log_keys: Sequence[VerifierKey]) -> int:
+    """Append what the tail has beyond this ledger's end, and lift the halt; how many entries. Raises LedgerBroken.
+
+    Each append is durable by itself: what a crash leaves is a longer ledger, halted as before.
+    """
+    try:
+        checkpoint = open_checkpoint(tail.checkpoint(), log_keys).checkpoint  # (1)
+    except ProtocolError as error:
+        raise LedgerBroken(f"the checkpoint there is not one of this log: {error.detail}") from error
+    _require_one_history(ledger, tail, checkpoint)  # (2)
+    recorded = ledger.storage.newest_recorded()
+    if recorded and recorded.size > max(checkpoint.size, ledger.tree.size):  # (3)
+        raise LedgerBroken(f"{recorded.size} entries were signed for, and what is there ends at {checkpoint.size}")
+    start = ledger.tree.size
+    for data in _entries(tail, start, checkpoint.size):
+        _admit_again(ledger, tail, data)  # (4)
+    _require_known_trees(ledger)
+    ledger.storage.record_root(checkpoint.size, checkpoint.root)
+    ledger.storage.halt(None)  # commit point: from here on this node signs
+    return ledger.tree.size - start
+
+
+def _require_one_history(ledger: Ledger, tail: Tail, checkpoint: Checkpoint) -> None:
+    if checkpoint.size <= ledger.tree.size:
+        root = ledger.tree.root(checkpoint.size)
+    else:
+        frontier = Frontier.of(ledger.tree.size, ledger.tree.node)
+        for data in _entries(tail, ledger.tree.size, checkpoint.size):
+            frontier.append(leaf_hash(data))
+        root = frontier.root()
+    if root != checkpoint.root:
+        raise LedgerBroken(f"what is here and what is there do not hash to the checkpoint at {checkpoint.size}")
+
+
+def _require_known_trees(ledger: Ledger) -> None:
+    """(3) What was recorded before signing, and what a login showed."""
+    known = {recorded.size: recorded.root} if (recorded := ledger.storage.newest_recorded()) else {}
+    halt = ledger.storage.halted()
+    if halt and halt.note:
+        shown = Checkpoint.parse(Note.parse(halt.note).text)
+        known[shown.size] = shown.root
+    for size, root in known.items():
+        if ledger.tree.root(size) != root:
+            raise LedgerBroken(
+                f"another tree of {size} entries was signed with this log's keys: "
+                "no tail makes one history of the two; open a new origin"
+            )
+
+
+def _entries(tail: Tail, start: int, stop: int) -> Iterator[bytes]:
+    for at in range(start, stop, TILE_HASHES):
+        chunk = tail.entries(at, min(stop, at + TILE_HASHES))
+        if len(chunk) != min(stop, at + TILE_HASHES) - at:
+            raise LedgerBroken(f"what is there lacks entries below {stop}")
+        yield from chunk
+
+
+def _admit_again(ledger: Ledger, tail: Tail, data: bytes) -> None:
+    index = ledger.tree.size
+    try:
+        entry = Entry.decode(data)
+        body = _body_of(decode(entry.kind, entry.statement), tail)
+        verdict = judge(ledger.exchange, entry, entry.time, Beside(ledger.storage, body))
+        if isinstance(verdict, Refused):
+            raise verdict
+        verify_all(verdict.checks)
+    except (ProtocolError, Refused, BadSignature) as error:
+        raise LedgerBroken(f"entry {index} there could not have been admitted: {error}") from error
+    submission = Submission(entry.kind, entry.statement, entry.signatures, (), body)
+    built = ledger.build([Staged(submission, verdict, entry.time)])
+    if built.entries[0].data != data:
+        raise LedgerBroken(f"entry {index} there has another time or link than this ledger would have given it")
+    wraps = tuple(tail.wraps(index)) if isinstance(tail, StoredTail) else ()
+    built = replace(built, entries=(replace(built.entries[0], wraps=wraps),))
+    ledger.commit(built)
+    ledger.advance(built)
+
+
+def _body_of(statement: Statement, tail: Tail) -> bytes:
+    """What the statement names, if it is there whole; the sender's outbox may bring it later."""
+    if isinstance(statement, DirectoryVersion):
+        return tail.directory(statement.sha256) or b""
+    if not isinstance(statement, Bulletin):
+        return b""
+    body = tail.body(statement.body)
+    return body if body is not None and hashlib.sha256(body).digest() == statement.body else b""
+
+
+def enter_history(ledger: Ledger, before: Storage, directory: Submission, now: int) -> int:
+    """Begin a new ledger with another one's governance: every directory version, ``directory``, then all the rest.
+
+    What counts no longer, such as bundles that have ended, is left out by the judge; how many entries were entered.
+    """
+    entries = [(Entry.decode(data), index) for index, data in before.governance()]
+    directories: list[Submission] = []
+    rest: list[Submission] = []
+    for entry, index in entries:
+        is_directory = isinstance(decode(entry.kind, entry.statement), DirectoryVersion)
+        body = (before.body(index) or b"") if is_directory else b""
+        (directories if is_directory else rest).append(
+            Submission(entry.kind, entry.statement, entry.signatures, (), body)
+        )
+    for submission in (*directories, directory):
+        admit(ledger, submission, now)
+    for submission in rest:
+        with contextlib.suppress(Refused):
+            admit(ledger, submission, now)
+    return ledger.tree.size
+
+
+def admit(ledger: Ledger, submission: Submission, now: int) -> None:
+    """One submission into a ledger that nobody serves yet. Raises Refused, BadSignature."""
+    staged = ledger.stage(submission, now)
+    verify_all(staged.checks)
+    built = ledger.build([staged])
+    ledger.commit(built)
+    ledger.advance(built)
