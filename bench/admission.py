@@ -1,4 +1,4 @@
-"""Durable admission with receipts: single posts over 64 connections and batches of 64, beside floors of the same round."""
+"""Durable admission with receipts: single posts on 64 connections and batches of 64, beside floors of one round."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One row. ``ratios`` has one of each round, against a floor of the same round; more is better unless ``at_most``."""
+    """One row: a ratio of each round, against a floor of the same round; more is better unless ``at_most``."""
 
     name: str
     ratios: Sequence[float]
