@@ -52,11 +52,10 @@ def speaker_of(exchange: Exchange, key_id: bytes, now: int) -> Speaker | None:
         for authority in nation.authorities:
             if authority.key.key_id == key_id:
                 return Speaker("authority", None, nation.id, authority.key, ())
-    for agency in exchange.in_force.agencies:
-        speaker = _speaker_in(exchange, agency, key_id, now)
-        if speaker is not None:
-            return speaker
-    return None
+    agencies = exchange.in_force.agencies
+    owner = [agency for agency in agencies if agency.identity.key_id == key_id]  # an identity is nobody else's seat
+    speakers = (_speaker_in(exchange, agency, key_id, now) for agency in owner or agencies)
+    return next((speaker for speaker in speakers if speaker is not None), None)
 
 
 def _speaker_in(exchange: Exchange, agency: Agency, key_id: bytes, now: int) -> Speaker | None:

@@ -169,13 +169,15 @@ def _judge_wraps(case: Case, bulletin: Bulletin) -> None:
 
 
 def _judge_relation(case: Case, header: Header, relation: Relation) -> None:
-    """(7) Supersede and cancel one's own, to all who had it; answer what one was asked. Elsewhere, form only."""
+    """(7) Supersede and cancel one's own, of the same status, to all who had it; answer what one was asked. Elsewhere, form only."""
     target = _target(case, relation.origin, relation.index, relation.leaf)
     if target is None:
         return
     if relation.kind in {"supersedes", "cancels"}:
         if target.sender != header.sender:
             raise Refused(7, "not-yours", f"only {target.sender} {relation.kind} its bulletin")
+        if target.status != header.status:
+            raise Refused(7, "status-differs", f"{header.status} does nothing to what is {target.status}")
         sent_to = {recipient.agency for recipient in header.recipients}
         for recipient in target.recipients:
             name = recipient.agency

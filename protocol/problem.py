@@ -64,6 +64,7 @@ CODES: dict[str, tuple[int, str]] = {
     "target-unknown": (422, "check which bulletin is meant"),
     "not-yours": (403, "only the sender can do that"),
     "not-asked": (403, "only those who were asked can answer"),
+    "status-differs": (422, "an exercise ends an exercise, actual ends actual"),
     "recipient-left-out": (422, "send it to everyone who had the first"),
     "directory-chain": (409, "build on the version in force"),
     "bundle-chain": (409, "issue the bundle anew on the newest one"),

@@ -29,6 +29,15 @@ def test_7_only_the_sender_supersedes_and_cancels(world: World, paper: PaperLedg
 
 
 @pytest.mark.parametrize("kind", ["supersedes", "cancels"])
+def test_7_an_exercise_ends_nothing_actual(world: World, paper: PaperLedger, first: int, kind: str) -> None:
+    """Nor the other way round: status is the same on both. SPEC 12.2.7."""
+    relations = (paper.relation(kind, first),)
+    everyone = ["cn-embassy", "cn-liaison"]
+    drill = world.bulletin(to=everyone, status="exercise", relations=relations)
+    assert paper.refusal(drill) == (7, "status-differs")
+
+
+@pytest.mark.parametrize("kind", ["supersedes", "cancels"])
 def test_7_whoever_had_the_first_has_this(world: World, paper: PaperLedger, first: int, kind: str) -> None:
     """Leaving one out is refused, by name. SPEC 12.2.7."""
     verdict = paper.judge(world.bulletin(relations=(paper.relation(kind, first),)))
