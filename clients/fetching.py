@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from clients.archive import Archive
 from clients.errors import Declined, Unreachable
@@ -15,7 +15,7 @@ from protocol.checkpoint import Checkpoint
 from protocol.entry import Entry
 from protocol.errors import ProtocolError
 from protocol.statements import Bulletin, DirectoryVersion, Kind
-from protocol.tiles import WIDTH, decode_bundle, partial_width, tile_path, tiles_for
+from protocol.tiles import HEIGHT, WIDTH, decode_bundle, partial_width, tile_path
 
 AHEAD = 8  # bundles on their way
 BODIES_AHEAD = 8
@@ -29,17 +29,14 @@ class Fetcher:
     def __init__(self, wire: Wire, archive: Archive, checkpoint: Checkpoint, *, bodies: bool) -> None:
         self._wire, self._archive, self._bodies = wire, archive, bodies
         self.checkpoint = checkpoint
+        self._count = (checkpoint.size + WIDTH - 1) // WIDTH
         self._few = asyncio.Semaphore(BODIES_AHEAD)
 
     async def bundles(self, kept: int) -> AsyncIterator[list[bytes]]:
         """Every bundle in order; those wholly below ``kept`` entries, which were verified before, from the archive."""
-        size = self.checkpoint.size
-        for level, index, width in tiles_for(size):
-            if level:
-                await self._tile(level, index, width)
         waiting: deque[asyncio.Task[list[bytes]]] = deque()
         try:
-            for number in range((size + WIDTH - 1) // WIDTH):
+            for number in range(self._count):
                 waiting.append(asyncio.create_task(self._bundle(number, kept=(number + 1) * WIDTH <= kept)))
                 if len(waiting) == AHEAD:
                     yield await waiting.popleft()
@@ -51,7 +48,8 @@ class Fetcher:
 
     async def _bundle(self, number: int, *, kept: bool) -> list[bytes]:
         width = partial_width(self.checkpoint.size, 0, number)
-        await self._tile(0, number, width)
+        for level, index in self._tiles_ending_in(number):
+            await self._tile(level, index)
         entries = self._archive.entries(number * WIDTH, number * WIDTH + width) if kept else []
         if len(entries) < width:
             data = await self._get(tile_path(None, number, width), _BUNDLE_BYTES_MAX)
@@ -63,9 +61,23 @@ class Fetcher:
         await self._beside(number * WIDTH, entries)
         return entries
 
-    async def _tile(self, level: int, index: int, width: int) -> None:
-        data = await self._get(tile_path(level, index, width), WIDTH * 32)
-        self._archive.write_tile(level, index, width, data)
+    def _tiles_ending_in(self, number: int) -> Iterator[tuple[int, int]]:
+        """Level and index of the hash tiles that this bundle's entries are the last of: no size is believed ahead."""
+        size, level, full = self.checkpoint.size, 1, number + 1
+        yield 0, number
+        while full % WIDTH == 0 and full * WIDTH**level <= size:
+            full //= WIDTH
+            yield level, full - 1
+            level += 1
+        edge = 1
+        while number == self._count - 1 and (hashes := size >> HEIGHT * edge):
+            if hashes % WIDTH:
+                yield edge, hashes // WIDTH
+            edge += 1
+
+    async def _tile(self, level: int, index: int) -> None:
+        width = partial_width(self.checkpoint.size, level, index)
+        self._archive.write_tile(level, index, width, await self._get(tile_path(level, index, width), WIDTH * 32))
 
     async def _get(self, path: str, bytes_max: int) -> bytes:
         return await self._wire.request("GET", f"/{path}", bytes_max=bytes_max)
