@@ -198,7 +198,7 @@ def check(evidence: Evidence, pin: bytes | None) -> Shown:
 
 
 def _require_linked(step: Step) -> None:
-    """A refused entry has no effect, as in the ledger; but none may be refused because the evidence hides half of it."""
+    """A refused entry has no effect, as in the ledger; but none may be refused because half of it is hidden."""
     for fault in step.faults:
         if fault.check in {"governance-link", "entry-form", "time-order", "directory-missing"}:
             raise ProofFailed(f"at {step.index}: {fault.check}: expected {fault.expected}, found {fault.found}")

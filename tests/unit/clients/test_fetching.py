@@ -11,23 +11,6 @@ from protocol.checkpoint import Checkpoint
 from protocol.tiles import HEIGHT, WIDTH, tiles_for
 
 SIZES = [*range(1, 12), *range(250, 260), *range(510, 516), 65279, 65280, 65281, 65535, 65536, 65537, 70000, 131073]
-    *range(1, 12),
-    *range(250, 260),
-    *range(510, 516),
-    65279,
-    65280,
-    65281,
-    65535,
-    65536,
-    65537,
-    65792,
-    65793,
-    70000,
-    131071,
-    131072,
-    131073,
-    200000,
-]
 
 
 @pytest.mark.parametrize("size", SIZES)

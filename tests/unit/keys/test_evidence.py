@@ -18,6 +18,7 @@ from protocol.errors import ProofFailed, ProtocolError
 from protocol.header import Relation
 from protocol.merkle import leaf_hash
 from protocol.note import Note
+from protocol.statements import GOVERNANCE
 from protocol.tlogproof import TlogProof
 from tests.support.operator import signed_checkpoint
 from tests.support.trees import memory
