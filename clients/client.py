@@ -22,7 +22,8 @@ from clients.home import Home
 from clients.keeping import Keeper
 from clients.listening import listen
 from clients.opening import Opener
-from clients.promises import Promises
+from clients.outbox import OPEN
+from clients.promises import Promises, may_go_back
 from clients.replica import Believed, Replica
 from clients.seeds import destroy_old_seeds
 from clients.sending import Sender
@@ -102,13 +103,13 @@ class Client:
 
     async def sync(self, wait: int = 0) -> int:
         """Fetch, verify and keep everything that is there; how many entries came. ``wait`` seconds for the first."""
-        came = 0
+        came, promised = 0, self.promises.held()
         while True:
             try:
                 part = await self.fetch(self.replica.verified, wait=wait)
                 taken = await self.take(part)
             except (Declined, Tampering) as error:
-                if getattr(error, "code", "") != "bad-cursor" and getattr(error, "check", "") != "consistency":
+                if not may_go_back(error):
                     raise
                 await self.promises.go_back(error)
                 continue
@@ -117,7 +118,7 @@ class Client:
                 came += len(part.items)
                 if part.next >= part.head.size:
                     break
-        await self.promises.check()
+        await self.promises.check(promised)
         if not self._seeds_checked:
             self._seeds_checked = True
             destroy_old_seeds(self.home, now_ms())
@@ -197,6 +198,14 @@ class Client:
     async def flush(self) -> list[Draft]:
         """Send what waits in the outbox, oldest first; what remains there is returned."""
         return await self.sender.flush()
+
+    async def flush_waiting(self) -> None:
+        """Send what waits, where anything does and another terminal of this home is not at it."""
+        if self.state.outbox(*OPEN) and self.turn.take():
+            try:
+                await self.sender.flush()
+            finally:
+                self.turn.leave()
 
     async def acknowledge(self, index: int, state: str, origin: str | None = None) -> None:
         """Note that this reader received, read or acted on a bulletin; ``send_owed`` tells the sender."""

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from clients.acknowledging import GATHER_SECONDS, URGENT
 from clients.client import Client
 from clients.clock import now_ms
-from clients.errors import Declined, Unreachable, UsageError
+from clients.errors import Declined, Tampering, Unreachable, UsageError
 from clients.progress import Book, Progress
+from clients.promises import may_go_back
 from clients.screen import say, warn
 from clients.state import Held
 from clients.turn import Turn
 
 TRIES_MAX = 5
-POLL_SECONDS = 25
 BACKOFF_SECONDS_MAX = 30.0
 _CHUNK = 64
 _RETRY_SECONDS = 0.1  # and twice as long each time
@@ -89,23 +89,28 @@ class Follower:
 
     async def _receive(self) -> None:
         """Verify and keep what comes; through restarts of the node, and however long the link is down."""
-        failures, wait = 0, 0
+        failures = 0
         while True:
             try:
-                await self._client.sync(wait=wait)
+                async with contextlib.aclosing(self._client.listen()) as pages:
+                    async for _ in pages:
+                        if failures:
+                            say(f"{self._client.wire.url} answers again")
+                        self._reachable, failures = True, 0
+                        self._look_at = min(self._look_at, now_ms() + _LOOK_MS_MIN)
+                        self._news.set()
+                        await self._client.flush_waiting()
+                        await self._client.promises.check(set())
             except Unreachable as error:
                 if not failures:
-                    warn(f"{error.detail}; trying again until it does")
-                self._reachable, wait = False, 0
-                failures += 1
-                await asyncio.sleep(min(BACKOFF_SECONDS_MAX, 0.1 * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311
-                continue
-            finally:
-                self._news.set()
-                self._look_at = min(self._look_at, now_ms() + _LOOK_MS_MIN)
-            if failures:
-                say(f"{self._client.wire.url} answers again")
-            self._reachable, failures, wait = True, 0, POLL_SECONDS
+                    warn(f"{error.detail}; trying again")
+                self._reachable = False
+            except (Declined, Tampering) as error:
+                if failures or not may_go_back(error):
+                    raise  # else the sync that the next stream begins with goes back
+            failures += 1
+            self._news.set()
+            await asyncio.sleep(min(BACKOFF_SECONDS_MAX, 0.1 * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311
 
     # Handing over
 

@@ -31,10 +31,14 @@ class Promises:
     def __init__(self, client: Client) -> None:
         self._client, self._state = client, client.state
 
-    async def check(self, *, all_shown: bool = False) -> None:
+    def held(self) -> set[bytes]:
+        """The ids of the bulletins that receipts are held for: what a page fetched from now on must show."""
+        return {outgoing.draft.id for outgoing in self._state.outbox("receipted")}
+
+    async def check(self, promised: set[bytes]) -> None:
         """Hold every receipt against what is verified, and let go of what is safe in a checkpoint.
 
-        ``all_shown``: nothing was posted since the newest page, so that an entry beyond it does not exist.
+        ``promised`` are those that were held before the newest page was fetched: none of their entries is beyond it.
         """
         verified = self._client.replica.verified
         published = checkpoint_of(verified.checkpoint).size if verified.checkpoint else 0
@@ -42,7 +46,7 @@ class Promises:
         for outgoing in self._state.outbox("receipted"):
             receipt = Receipt.decode(outgoing.receipt or b"")
             if receipt.index >= verified.next:
-                if all_shown:
+                if outgoing.draft.id in promised:
                     self._post_again(outgoing, receipt, f"it shows {verified.size} entries now")
                 continue
             held = self._state.bulletin_at(receipt.head.origin, receipt.index)
@@ -105,7 +109,7 @@ class Promises:
             while client.replica.verified.next < client.replica.verified.size:
                 await client.take(await client.fetch(client.replica.verified))
             self._keep_evidence(verified, part)
-            await self.check(all_shown=True)
+            await self.check(self.held())
 
     def _keep_evidence(self, verified: Verified, part: Part) -> None:
         detail = (
@@ -116,6 +120,11 @@ class Promises:
             self._state.add_alarm(now_ms(), "broken-promise", verified.origin, None, detail)
             page = encode_page((replace(part, items=()),))
             self._state.add_evidence(now_ms(), verified.origin, verified.size, "page", page)
+
+
+def may_go_back(error: Declined | Tampering) -> bool:
+    """Whether a node that fails so may have lost what it only promised."""
+    return error.check == "consistency" if isinstance(error, Tampering) else error.code == "bad-cursor"
 
 
 def _anchor(verified: Verified) -> Verified:

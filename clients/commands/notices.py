@@ -10,9 +10,10 @@ from protocol.names import format_id
 
 
 async def try_sync(client: Client) -> bool:
-    """Fetch what is there, if the node answers; if it does not, what is known must do."""
+    """Fetch what is there and send what waits, if the node answers; if it does not, what is known must do."""
     try:
         await client.sync()
+        await client.flush_waiting()
     except Unreachable as error:
         if client.exchange.directory is None:
             raise

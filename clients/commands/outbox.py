@@ -96,7 +96,7 @@ async def send(
             _reopen(client, _outgoing(client, bulletin))
         before = {outgoing.draft.id for outgoing in client.state.outbox(*OPEN)}
         reached = await try_sync(client)
-        waiting = await client.flush()
+        waiting = client.state.outbox(*OPEN)
         reached = reached and await try_send_owed(client)
         closed = [one for one in client.state.outbox(*CLOSED) if one.draft.id in before]
         gone = len(before) - len(waiting) - len(closed)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from clients.compose import Order, content_of, draft_of
-from clients.commands.show import Desk, state_to_json
-from clients.drafts import Draft
 from clients.client import Client
+from clients.commands.show import Desk, state_to_json
+from clients.compose import Order, content_of, draft_of
+from clients.drafts import Draft
 from tests.support.live import live_node, now_ms, seat, world_of_today
 
 

@@ -1,0 +1,434 @@
+"""What a home promises of what it sends: nothing lost, nothing twice, no false alarm, and no promise forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from broker.deliveries import Deliveries
+from broker.node import Node
+from broker.sessions import Session
+from clients.client import Client
+from clients.errors import Declined, Tampering, Unreachable
+from clients.seeds import KEPT_MS, destroy_old_seeds
+from clients.state import Held
+from protocol.entry import Submission
+from protocol.page import Part
+from protocol.treehead import Receipt
+from tests.integration.test_path import draft, post
+from tests.support.live import free_port, live_node, now_ms, seat, world_of_today
+from tests.support.world import BUNDLE_MS, World, admit, kem_key, open_ledger
+
+
+@asynccontextmanager
+async def clients(folder: Path, world: World, url: str, *names: str) -> AsyncIterator[list[Client]]:
+    """Seats, as AGENCY or AGENCY/SEAT, connected and synced."""
+    async with AsyncExitStack() as stack:
+        found = []
+        for name in names:
+            agency, _, at = name.partition("/")
+            client = stack.enter_context(seat(folder, world, agency, at or "desk", url))
+            found.append(await stack.enter_async_context(client))
+        for client in found:
+            await client.sync()
+        yield found
+
+
+@asynccontextmanager
+async def exchange(folder: Path, *names: str, world: World | None = None) -> AsyncIterator[tuple[Node, list[Client]]]:
+    """A node that publishes only when it is told to, and seats."""
+    world = world or world_of_today()
+    async with live_node(folder, world) as node:
+        node.publisher.is_due = lambda now_s: False  # type: ignore[method-assign]
+        async with clients(folder, world, node.config.url, *names) as found:
+            yield node, found
+
+
+def publish(node: Node) -> None:
+    """A checkpoint, now."""
+    node.publisher.publish(node.publisher.derive(), node.clock() // 1000)
+
+
+def received(client: Client) -> list[str]:
+    """Titles, in order of their index."""
+    held = sorted(client.state.bulletins("own = 0"), key=lambda one: one.index)
+    return [one.content.versions[0].title for one in held if one.content]
+
+
+def keep(client: Client, title: str, **fields: object) -> bytes:
+    """A draft in the outbox; its id."""
+    one = draft(client, title, **fields)
+    with client.state.transaction():
+        client.state.add_draft(one)
+    return one.id
+
+
+class Link:
+    """The way to the node: ``lost`` is what does not get through, ``request`` or ``answer``."""
+
+    def __init__(self, client: Client) -> None:
+        self._post, self.lost, self.posted = client.wire.post, "", list[bytes]()
+        client.wire.post = self.post  # type: ignore[assignment, method-assign]
+
+    async def post(self, submissions: list[Submission]) -> object:
+        self.posted += [submission.encode() for submission in submissions]
+        if self.lost == "request":
+            raise Unreachable("the link is cut")
+        answers = await self._post(submissions)
+        if self.lost == "answer":
+            raise Unreachable("the link is cut")
+        return answers
+
+
+async def test_a_lost_answer_is_asked_for_again_with_the_same_bytes(tmp_path: Path) -> None:
+    """And the receipt is the first one; so it is after a restart of the client."""
+    world = world_of_today()
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison", world=world) as (node, (pk, cn)):
+        link = Link(pk)
+        link.lost = "answer"
+        number = keep(pk, "once")
+        with pytest.raises(Unreachable):
+            await pk.sender.send(number)
+        index = node.ledger.head.size - 1
+        async with clients(tmp_path, world, node.config.url, "pk-liaison") as (again,):
+            second = Link(again)
+            logged = await again.sender.send(number)
+            assert (logged.index, second.posted) == (index, link.posted)
+        await cn.sync()
+        assert received(cn) == ["once"]
+
+
+async def test_stale_keys_are_sealed_anew_under_the_same_id(tmp_path: Path) -> None:
+    """What never arrived is refused when a seat it was sealed to has ended, and goes again without that seat."""
+    world = world_of_today()
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison", world=world) as (node, (pk, cn)):
+        link = Link(pk)
+        link.lost = "request"
+        number = keep(pk, "late")
+        with pytest.raises(Unreachable):
+            await pk.sender.send(number)
+        link.lost = ""
+        await node.writer.submit(world.revocation("cn-liaison/duty"))
+        assert (await pk.sender.send(number)).receipt is not None
+        assert len(link.posted) == 3
+        assert link.posted[0] == link.posted[1] != link.posted[2]
+        await cn.sync()
+        assert received(cn) == ["late"]
+
+
+async def test_what_expires_unsent_is_told_and_never_sent(tmp_path: Path) -> None:
+    async with exchange(tmp_path, "pk-liaison") as (_, (pk,)):
+        one = replace(draft(pk, "old"), created=now_ms() - 2000, expires=now_ms() - 1)
+        with pk.state.transaction():
+            pk.state.add_draft(one)
+        with pytest.raises(Declined, match="expired unsent"):
+            await pk.sender.send(one.id)
+        assert [expired.id for expired in pk.sender.expire()] == [one.id]
+
+
+async def test_what_was_tried_and_expired_is_asked_for(tmp_path: Path) -> None:
+    """Only the node can tell whether it was logged: it was, so it did not expire unsent."""
+    async with exchange(tmp_path, "pk-liaison") as (_, (pk,)):
+        link = Link(pk)
+        link.lost = "answer"
+        one = replace(draft(pk, "short"), expires=now_ms() + 1500)
+        with pk.state.transaction():
+            pk.state.add_draft(one)
+        with pytest.raises(Unreachable):
+            await pk.sender.send(one.id)
+        link.lost = ""
+        await asyncio.sleep(max(0, one.expires - now_ms()) / 1000)
+        assert (await pk.sender.send(one.id)).receipt is not None
+        assert pk.sender.expire() == []
+
+
+async def test_two_terminals_flush_at_once(tmp_path: Path) -> None:
+    """Each bulletin is posted once, in order."""
+    async with exchange(tmp_path, "pk-liaison", "pk-liaison", "cn-liaison") as (_, (one, other, cn)):
+        links = Link(one), Link(other)
+        for number in range(5):
+            keep(one, str(number))
+        await asyncio.gather(one.flush(), other.flush())
+        assert sum(len(link.posted) for link in links) == 5
+        await cn.sync()
+        assert received(cn) == ["0", "1", "2", "3", "4"]
+
+
+async def test_two_seats_of_one_agency_send_and_read(tmp_path: Path) -> None:
+    """Each reads what the other sent, and no count goes wrong between them."""
+    async with exchange(tmp_path, "pk-liaison", "pk-liaison/duty", "cn-liaison") as (_, (desk, duty, cn)):
+        for client in (desk, duty, desk, duty):
+            await post(client)
+        for client in (desk, duty, cn):
+            await client.sync()
+            assert client.state.alarms() == []
+        assert len(desk.state.bulletins("own = 1")) == len(duty.state.bulletins("own = 1")) == 4
+
+
+@pytest.mark.parametrize("copied", ["draft", "tried", "receipted"])
+async def test_a_home_restored_from_yesterday(tmp_path: Path, copied: str) -> None:
+    """What it believes unsent was sent since: found again, not sent twice, nothing lost, no alarm on either side."""
+    world = world_of_today()
+    async with exchange(tmp_path, "cn-liaison", world=world) as (node, (cn,)):
+        url = node.config.url
+        yesterday = tmp_path / "yesterday"
+        async with clients(tmp_path, world, url, "pk-liaison") as (pk,):
+            link = Link(pk)
+            await post(pk, "before")
+            number = keep(pk, "sent since")
+            if copied == "tried":
+                link.lost = "request"
+                with pytest.raises(Unreachable):
+                    await pk.sender.send(number)
+                link.lost = ""
+            if copied == "receipted":
+                await pk.flush()
+        shutil.copytree(tmp_path / "pk-liaison-desk", yesterday)
+        async with clients(tmp_path, world, url, "pk-liaison") as (pk,):
+            await pk.flush()
+            await post(pk, "and another")
+        shutil.rmtree(tmp_path / "pk-liaison-desk")
+        shutil.move(yesterday, tmp_path / "pk-liaison-desk")
+        async with clients(tmp_path, world, url, "pk-liaison") as (pk,):
+            assert await pk.flush() == []
+            await post(pk, "today")
+            publish(node)
+            await pk.sync()
+            assert pk.state.outbox("draft", "tried", "receipted", "refused", "expired") == []
+            assert pk.state.alarms() == []
+        await cn.sync()
+        assert received(cn) == ["before", "sent since", "and another", "today"]
+        assert cn.state.alarms() == []
+
+
+async def test_an_id_that_stands_already_is_found(tmp_path: Path) -> None:
+    """A draft whose other sealing is logged is that bulletin, even where this home has not seen it yet."""
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison") as (_, (pk, cn)):
+        one = draft(pk, "twice")
+        other = pk.sender.seal(one)
+        await pk.post(other)
+        with pk.state.transaction():
+            pk.state.add_draft(one)
+        logged = await pk.sender.send(one.id)
+        assert logged.receipt is None
+        await cn.sync()
+        assert received(cn) == ["twice"]
+        with pk.state.transaction():
+            pk.state.add_draft(replace(one, feed="sites"))
+        with pytest.raises(Declined, match="id-reused"):
+            await pk.sender.send(one.id)
+
+
+async def test_a_refusal_at_the_door_keeps_it_waiting(tmp_path: Path) -> None:
+    """A quota is about this hour; what the judge refuses never goes."""
+    async with exchange(tmp_path, "pk-liaison") as (node, (pk,)):
+        number = keep(pk, "patience")
+        node.writer.bulletins.spend("pk-liaison", 20_000, 20_000)
+        with pytest.raises(Declined, match="quota-exceeded"):
+            await pk.sender.send(number)
+        assert [one.state for one in pk.state.outbox("tried", "refused")] == ["tried"]
+        node.writer.bulletins.spend("pk-liaison", 20_000, -20_000)
+        assert await pk.flush() == []
+
+
+async def test_an_envelope_is_kept_until_a_checkpoint_has_it(tmp_path: Path) -> None:
+    async with exchange(tmp_path, "pk-liaison") as (node, (pk,)):
+        await post(pk)
+        await pk.sync()
+        assert [one.envelope is not None for one in pk.state.outbox("receipted")] == [True]
+        publish(node)
+        await pk.sync()
+        assert pk.state.outbox("receipted") == []
+        assert pk.state.alarms() == []
+
+
+# A node that does not hold to what it promised
+
+
+async def test_what_a_node_lost_is_posted_again(tmp_path: Path) -> None:
+    """In order, before anything new; the receipts are kept as evidence; its reader gets it once more, not twice."""
+    world, port = world_of_today(), free_port()
+    ledger, backup = tmp_path / "pk-ledger.db", tmp_path / "backup.db"
+    async with live_node(tmp_path, world, port) as node:
+        url = node.config.url
+        async with clients(tmp_path, world, url, "pk-liaison", "cn-liaison") as (pk, cn):
+            await post(pk, "kept")
+    shutil.copy(ledger, backup)
+    async with live_node(tmp_path, world, port) as node:
+        node.publisher.is_due = lambda now_s: False  # type: ignore[method-assign]
+        async with clients(tmp_path, world, url, "pk-liaison", "cn-liaison") as (pk, cn):
+            for title in ("lost 1", "lost 2"):
+                await post(pk, title)
+            await cn.sync()
+            for held in cn.state.bulletins("own = 0"):
+                await cn.acknowledge(held.index, "read")
+            await cn.send_owed()
+            await pk.sync()
+            promised = node.ledger.head.size
+    for ending in ("-wal", "-shm"):
+        Path(f"{ledger}{ending}").unlink(missing_ok=True)
+    shutil.copy(backup, ledger)
+    async with live_node(tmp_path, world, port) as node:
+        assert node.ledger.head.size < promised
+        async with clients(tmp_path, world, url, "pk-liaison") as (pk,):
+            assert "broken-promise" in {name for _, name, *_ in pk.state.alarms()}
+            assert [kind for *_, kind, _ in pk.state.evidence()].count("receipt") == 2
+            await post(pk, "new")
+            async with clients(tmp_path, world, url, "cn-liaison") as (cn,):
+                assert received(cn) == ["kept", "lost 1", "lost 2", "new"]
+                assert "denied" not in {name for _, name, *_ in cn.state.alarms()}
+                for held in cn.state.bulletins("own = 0"):
+                    await cn.acknowledge(held.index, "read")
+                await cn.send_owed()
+            await pk.sync()
+            first = pk.state.bulletins("own = 1")[0]
+            assert pk.state.state_with("cn-liaison", first.origin, first.index) == "read"
+
+
+async def test_a_receipt_of_another_history_is_found(tmp_path: Path) -> None:
+    """The head in a receipt must be one that the ledger extends, even where the entry stands as promised."""
+    world = world_of_today()
+    async with exchange(tmp_path, "pk-liaison", world=world) as (node, (pk,)):
+        fork_folder = tmp_path / "fork"
+        fork_folder.mkdir()
+        node.storage.checkpoint_wal()
+        shutil.copy(tmp_path / "pk-ledger.db", fork_folder / "pk-ledger.db")
+        await post(pk, "in both places, elsewhere")
+        number = keep(pk, "in both")
+        logged = await pk.sender.send(number)
+        assert logged.receipt is not None
+        outgoing = pk.state.outgoing(number)
+        assert outgoing is not None
+        assert outgoing.envelope is not None
+        fork = open_ledger(fork_folder, world)
+        other = pk.sender.seal(draft(pk, "only there"))
+        admit(fork, other, logged.time)
+        receipt = admit(fork, Submission.decode(outgoing.envelope), logged.time)
+        fork.storage.close()
+        assert (receipt.index, receipt.time) == (logged.index, logged.time)
+        with pk.state.transaction():
+            pk.state.set_outgoing(number, "receipted", receipt=receipt.encode())
+        publish(node)
+        await pk.sync()
+        assert [name for _, name, *_ in pk.state.alarms()] == ["broken-promise"]
+        assert Receipt.decode(pk.state.evidence()[0][-1]) == receipt
+
+
+async def test_a_page_that_proves_nothing_changes_nothing(tmp_path: Path) -> None:
+    """A broken proof is refused; what was verified before stays, and so does every bulletin."""
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison") as (node, (pk, cn)):
+        await post(pk)
+        publish(node)
+        await cn.sync()
+        before = cn.state.verified(cn.replica.origin)
+        await post(pk)
+        real = node.ledger.tree.consistency
+        node.ledger.tree.consistency = lambda old, new: (bytes(32),) * len(real(old, new))  # type: ignore[method-assign]
+        with pytest.raises(Tampering):
+            await cn.sync()
+        assert cn.state.verified(cn.replica.origin) == before
+        assert len(cn.state.bulletins()) == 1
+        node.ledger.tree.consistency = real  # type: ignore[method-assign]
+        node.deliveries._joints.clear()
+        node.deliveries.forget()
+        await cn.sync()
+        assert len(cn.state.bulletins()) == 2
+
+
+class Withholding(Deliveries):
+    """A node that keeps some entries from one agency."""
+
+    hidden: frozenset[tuple[str, int]] = frozenset()
+
+    def _part(self, session: Session, after: int, known: int, limit: int, feed: str | None) -> Part:
+        part, agency = super()._part(session, after, known, limit, feed), session.speaker.agency
+        return replace(part, items=tuple(item for item in part.items if (agency, item.index) not in self.hidden))
+
+
+async def test_what_was_withheld_shows_with_the_next(tmp_path: Path) -> None:
+    """The reader is told who had receipts for more than ever came; nobody else is alarmed."""
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison", "cn-liaison/duty", "cn-embassy") as (node, found):
+        pk, cn, duty, embassy = found
+        node.deliveries = deliveries = Withholding(node.ledger, node.publisher, node.standing)
+        both = ["cn-embassy", "cn-liaison"]
+        await post(pk, "one", to=both)
+        hidden = await post(pk, "two", to=both)
+        deliveries.hidden = frozenset({("cn-liaison", hidden)})
+        for client in (cn, duty, embassy):
+            await client.sync()
+            assert client.state.alarms() == []
+        await post(pk, "three", to=both)
+        for client in (cn, duty, embassy):
+            await client.sync()
+        assert [name for _, name, *_ in cn.state.alarms()] == ["denied"]
+        assert [name for _, name, *_ in duty.state.alarms()] == ["denied"]
+        assert embassy.state.alarms() == []
+        assert received(cn) == ["one", "three"]
+
+
+async def test_refusals_and_lost_answers_raise_no_false_alarm(tmp_path: Path) -> None:
+    """The count is of receipts held: a lower bound, whatever went wrong on the way."""
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison") as (_, (pk, cn)):
+        link = Link(pk)
+        for lost in ("", "request", "answer", "", "answer", "request", ""):
+            link.lost = lost
+            keep(pk, lost or "straight")
+            await pk.flush()
+        refused = keep(pk, "refused", feed="sites")
+        with pk.state.transaction():
+            pk.state.set_outgoing(refused, "refused")
+        link.lost = ""
+        assert await pk.flush() == []
+        await post(pk)
+        await cn.sync()
+        assert len(received(cn)) == 8
+        assert cn.state.alarms() == pk.state.alarms() == []
+
+
+# Acknowledgements and seeds
+
+
+async def test_many_acknowledgements_go_in_few_statements(tmp_path: Path) -> None:
+    """Up to 256 lines each; a word is said once, also after the home was restored."""
+    world = world_of_today()
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison", world=world) as (node, (pk, cn)):
+        sealed = [pk.sender.seal(draft(pk, str(number))) for number in range(260)]
+        for start in range(0, 260, 64):
+            await pk.wire.post(sealed[start : start + 64])
+        await cn.sync()
+        shutil.copytree(tmp_path / "cn-liaison-desk", tmp_path / "yesterday")
+        assert len(cn.acknowledger.note_received()) == 260
+        assert cn.acknowledger.note_received() == []
+        before = node.ledger.head.size
+        assert await cn.send_owed() == 260
+        assert node.ledger.head.size == before + 2
+        await pk.sync()
+        assert all(_word(pk, held) == "received" for held in pk.state.bulletins())
+        shutil.rmtree(tmp_path / "cn-liaison-desk")
+        shutil.move(tmp_path / "yesterday", tmp_path / "cn-liaison-desk")
+        async with clients(tmp_path, world, node.config.url, "cn-liaison") as (restored,):
+            assert restored.acknowledger.note_received() == []
+            assert await restored.send_owed() == 0
+
+
+def _word(client: Client, held: Held) -> str:
+    return client.state.state_with("cn-liaison", held.origin, held.index)
+
+
+async def test_kem_seeds_end_with_their_time(tmp_path: Path) -> None:
+    """At the bundle's end, 30 days for the last bulletin and a week: not before, and on the disk too."""
+    world = world_of_today()
+    async with live_node(tmp_path, world) as node, clients(tmp_path, world, node.config.url, "cn-liaison") as (cn,):
+        name = f"kem/{kem_key('cn-liaison/desk/1').key_id.hex()}"
+        ends = world.bundles["cn-liaison"].starts + BUNDLE_MS
+        assert destroy_old_seeds(cn.home, ends + KEPT_MS) == 0
+        assert cn.home.keyring.get(name) is not None
+        assert destroy_old_seeds(cn.home, ends + KEPT_MS + 1) == 1
+        assert cn.home.read_keyring_anew().get(name) is None
+        assert cn.home.keyring.get("signing") is not None
