@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from broker.node import Node
+from clients.errors import ClientError
 from clients.transport import Wire
 from protocol.entry import Submission
 from protocol.problem import Problem
@@ -22,19 +23,30 @@ async def logged_in(node: Node, who: str, checkpoint: str = "") -> AsyncIterator
         yield wire
 
 
+async def answer_of(wire: Wire, submission: Submission) -> Receipt | Problem:
+    """What the node says to one submission, whatever a client would make of it."""
+    try:
+        (answer,) = await wire.post([submission])
+    except ClientError as error:
+        if not isinstance(error.__cause__, Problem):
+            raise
+        return error.__cause__
+    return answer
+
+
 async def post(wire: Wire, submission: Submission) -> Receipt:
     """The receipt; raises the Problem that came instead."""
-    (answer,) = await wire.post([submission])
+    answer = await answer_of(wire, submission)
     if isinstance(answer, Problem):
         raise answer
     return answer
 
 
-async def refusal(wire: Wire, submission: Submission) -> str:
-    """The code of the problem; AssertionError where it was let in."""
-    (answer,) = await wire.post([submission])
+async def refusal(wire: Wire, submission: Submission) -> Problem:
+    """The problem; AssertionError where it was let in."""
+    answer = await answer_of(wire, submission)
     assert isinstance(answer, Problem), "it was let in"
-    return answer.code
+    return answer
 
 
 async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
