@@ -28,6 +28,7 @@ from protocol.statements import Bulletin, Kind
 
 VERSION = "0.1.0"
 routes = web.RouteTableDef()
+LOGIN_BYTES_MAX = limits.NOTE_BYTES_MAX + 16 * 1024  # a checkpoint and what is around it
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -109,7 +110,7 @@ def _version(node: Node, wanted: str | None) -> Directory:
 async def post_session(request: web.Request) -> web.Response:
     """A signed login becomes a bearer token."""
     node = node_of(request)
-    login, signature = decode_signed(await read_body(request, 2 * limits.NOTE_BYTES_MAX))
+    login, signature = decode_signed(await read_body(request, LOGIN_BYTES_MAX))
     node.standing.require_running()
     token, session = node.sessions.open(login, signature)
     await node.promises.hear(login.checkpoint)
@@ -149,7 +150,7 @@ async def _post_one(request: web.Request, session: Session, envelope: bytes) -> 
     except ProtocolError as error:
         problem = Problem(error.code, error.detail, {"step": 1})
     except Problem as found:
-        problem = found
+        problem = found.with_traceback(None)  # as in broker/http/request.py
     note_refusal(request, problem, session)
     return problem.to_json().decode()
 

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from broker.errors import BrokerError
+from broker.http.intake import Intake
 from broker.node import Node
 from broker.sessions import Session
 from protocol import problem, text
@@ -17,8 +18,12 @@ from protocol.problem import Problem
 
 MEDIA_TYPE = "application/vnd.khunjerab.v1+msgpack"
 BODY_SECONDS_MAX = 10
+STRANGERS_BYTES_MAX = 8 * 1024 * 1024  # of bodies on their way, from all who have no session
+MEMBERS_BYTES_MAX = 24 * 1024 * 1024
 NODE: web.AppKey[Node] = web.AppKey("node", Node)
 SESSION: web.RequestKey[Session] = web.RequestKey("session", Session)
+STRANGERS: web.AppKey[Intake] = web.AppKey("strangers", Intake)
+MEMBERS: web.AppKey[Intake] = web.AppKey("members", Intake)
 
 log = structlog.get_logger()
 
@@ -29,18 +34,24 @@ def node_of(request: web.Request) -> Node:
 
 
 async def read_body(request: web.Request, bytes_max: int, media_type: str = MEDIA_TYPE) -> bytes:
-    """The body, of the one media type, not compressed, no longer than it says, and sent in time."""
+    """The body, of the one media type, not compressed, no longer than it says, and sent in time. Raises Problem."""
     if request.headers.get("Content-Type", "").lower() != media_type or "Content-Encoding" in request.headers:
         raise Problem("unsupported-media-type", f"send {media_type}, not compressed")
     if request.content_length is None:
         raise Problem("length-required", "the request has no Content-Length")
     if request.content_length > bytes_max:
         raise Problem("too-large", f"{request.content_length} bytes where {bytes_max} are allowed")
+    session = request.get(SESSION)
+    who = (session.speaker.agency or session.speaker.nation) if session else ""
+    intake = request.app[MEMBERS if session else STRANGERS]
     try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            return await request.read()
+        async with asyncio.timeout(BODY_SECONDS_MAX) as patience:
+            with intake.reading(who, request.content_length, patience):
+                # In pieces: one buffer that grows is copied again and again, and memory is left full of holes.
+                return b"".join([piece async for piece in request.content.iter_any()])
     except TimeoutError:
-        raise Problem("request-timeout", f"the body took longer than {BODY_SECONDS_MAX} s") from None
+        detail = f"the body took over {BODY_SECONDS_MAX} s, or too many others were on their way"
+        raise Problem("request-timeout", detail) from None
 
 
 def session_of(request: web.Request) -> Session:
@@ -113,5 +124,6 @@ async def problems(
         return await handler(request)
     except Exception as error:  # noqa: BLE001 - the boundary of HTTP
         found = _problem_of(request, error)
+        found.__traceback__ = None  # or it and this frame hold each other, and the body, until some later collection
         note_refusal(request, found, request.get(SESSION))
         return answer_problem(found, getattr(error, "allowed_methods", ()))

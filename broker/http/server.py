@@ -12,7 +12,8 @@ from aiohttp import web
 
 from broker.errors import NodeHomeError
 from broker.http import admin, exchange, log
-from broker.http.request import NODE, problems
+from broker.http.intake import Intake
+from broker.http.request import MEMBERS, MEMBERS_BYTES_MAX, NODE, STRANGERS, STRANGERS_BYTES_MAX, problems
 from broker.node import Node
 from protocol import limits
 
@@ -25,6 +26,7 @@ def application(node: Node) -> web.Application:
     """Every public route of a node."""
     app = web.Application(client_max_size=limits.REQUEST_BYTES_MAX + 1, middlewares=[problems])
     app[NODE] = node
+    app[STRANGERS], app[MEMBERS] = Intake(STRANGERS_BYTES_MAX), Intake(MEMBERS_BYTES_MAX)
     app.add_routes(exchange.routes)
     app.add_routes(log.routes)
     app.on_shutdown.append(_end_what_waits)
