@@ -1,0 +1,135 @@
+"""A flood from those who may not even log in: memory stays within 64 MiB of what it was, and posts go through.
+
+The node is a real process, so that what is measured is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from broker.http.exchange import LOGIN_BYTES_MAX
+from protocol.limits import REQUEST_BYTES_MAX
+from protocol.policy import Policy
+from protocol.problem import Problem
+from tests.support.caller import MEDIA_TYPE, Caller
+from tests.support.live import now_ms, world_of_today
+from tests.support.process import NodeProcess, make_home
+from tests.support.world import World
+
+GROWTH_BYTES_MAX = 64 * 1024 * 1024
+IDLE, SLOW_HEADERS, SLOW_BODIES, JUNK = 1000, 200, 200, 2000
+FILES_WANTED = 2 * (IDLE + SLOW_HEADERS + SLOW_BODIES)
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@pytest.fixture
+def world() -> World:
+    return world_of_today(policy=Policy(attempts_per_minute=10**6))
+
+
+@pytest.fixture
+async def node(tmp_path: Path, world: World) -> AsyncIterator[NodeProcess]:
+    """With as many open files allowed, here and there, as the flood takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, FILES_WANTED)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    async with NodeProcess(make_home(tmp_path / "node", world)) as node:
+        yield node
+
+
+@asynccontextmanager
+async def flood(node: NodeProcess, messages: Iterator[bytes]) -> AsyncIterator[list[Connection]]:
+    """A connection for each message, which stays open."""
+    host, _, port = node.config.listen.rpartition(":")
+    connections: list[Connection] = []
+    try:
+        for message in messages:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(message)
+            connections.append((reader, writer))
+        yield connections
+    finally:
+        for _, writer in connections:
+            writer.close()
+
+
+def _slow(path: str, length: int, sent: int, token: str = "") -> bytes:
+    bearer = f"Authorization: Bearer {token}\r\n" if token else ""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\n{bearer}Content-Length: {length}\r\n\r\n"
+    return head.encode() + bytes(sent)
+
+
+async def _post_still_works(node: NodeProcess, caller: Caller) -> None:
+    """A login and a bulletin, from somebody new."""
+    async with Caller(node.url, caller.world, "pk-liaison/duty") as newcomer:
+        await newcomer.log_in()
+    assert (await caller.receipt(caller.world.bulletin(created=now_ms()))).index
+
+
+async def test_a_thousand_idle_connections_and_those_who_never_end(node: NodeProcess, world: World) -> None:
+    """Idle ones, half a header, all but the last byte of the largest login: all at once."""
+    async with Caller(node.url, world) as caller:
+        await caller.log_in()
+        await _post_still_works(node, caller)
+        before = node.resident_bytes()
+        messages = itertools.chain(
+            itertools.repeat(b"", IDLE),
+            itertools.repeat(b"GET /v1/node HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 4000, SLOW_HEADERS),
+            itertools.repeat(_slow("/v1/session", LOGIN_BYTES_MAX, LOGIN_BYTES_MAX - 1), SLOW_BODIES),
+        )
+        async with flood(node, messages):
+            for _ in range(10):
+                await _post_still_works(node, caller)
+            assert node.resident_bytes() - before < GROWTH_BYTES_MAX
+        await _post_still_works(node, caller)
+
+
+async def test_large_bodies_that_never_end(node: NodeProcess, world: World) -> None:
+    """Strangers' are not read at all; one agency has not the memory of all others."""
+    async with Caller(node.url, world) as caller:
+        await caller.log_in()
+        await _post_still_works(node, caller)
+        async with Caller(node.url, world, "cn-liaison/desk") as other:
+            token = (await other.log_in()).token
+        before = node.resident_bytes()
+        messages = itertools.chain(
+            itertools.repeat(_slow("/v1/entries", REQUEST_BYTES_MAX, 500_000), 20),
+            itertools.repeat(_slow("/v1/entries", REQUEST_BYTES_MAX, REQUEST_BYTES_MAX - 1, token), 20),
+        )
+        async with flood(node, messages):
+            for _ in range(10):
+                await _post_still_works(node, caller)
+            assert node.resident_bytes() - before < GROWTH_BYTES_MAX
+        await _post_still_works(node, caller)
+
+
+async def test_junk(node: NodeProcess, world: World) -> None:
+    """Refused, each with its code, and forgotten."""
+    dice = random.Random(4)
+    async with Caller(node.url, world) as caller:
+        await caller.log_in()
+        await _post_still_works(node, caller)
+        before = node.resident_bytes()
+
+        async def throw() -> None:
+            for _ in range(JUNK // 20):
+                head = dice.choice([b"", b"\x91\xc6", b"\x95\xc4\x01\x01", b"\x91\xdd\xff\xff\xff\xff", b"\x91" * 1000])
+                path, junk = dice.choice(["/v1/session", "/v1/entries"]), head + dice.randbytes(dice.randrange(4000))
+                answer = await caller.ask("POST", path, junk)
+                assert answer.problem().code == "malformed"
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(throw() for _ in range(20)))
+        assert node.resident_bytes() - before < GROWTH_BYTES_MAX
+        await _post_still_works(node, caller)
+        (refused,) = await caller.post(world.bulletin(created=now_ms() + 10**9))
+        assert isinstance(refused, Problem)
+    assert "Traceback" not in node.words()
