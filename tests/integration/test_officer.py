@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from protocol.statements import Suspect
 from tests.support.live import free_port, live_node, world_of_today
 from tests.support.officers import Officer, officer
 
@@ -218,6 +221,40 @@ async def test_a_bulletin_waits_while_the_node_is_silent(tmp_path: Path) -> None
         listed = (await cn("inbox", "--json")).lines
         assert [one["content"]["versions"][0]["title"] for one in listed] == ["first", "second"]
         assert sorted(listed, key=lambda one: one["index"]) == listed
+
+
+async def test_an_editor_is_opened_at_a_terminal(tmp_path: Path) -> None:
+    """With the template; what is wrong can be edited again; above Restricted it asks; no plain copy stays behind."""
+    async with exchange(tmp_path) as (pk, cn):
+        editor = tmp_path / "editor.py"
+        editor.write_text(
+            "import pathlib, sys\npath = pathlib.Path(sys.argv[1])\ntext = path.read_text()\n"
+            f"pathlib.Path({str(tmp_path / 'where')!r}).write_text(str(path))\n"
+            "broken = 'nonsense = 1\\n' not in text and 'convoys' not in text\n"
+            "text = 'nonsense = 1\\n' + text if broken else text.replace('nonsense = 1\\n', '')\n"
+            "path.write_text(text.replace('corridor', 'convoys').replace('Restricted//', 'Secret//'))\n"
+        )
+        terminal = replace(pk, environment={"EDITOR": f"'{sys.executable}' '{editor}'"})
+        said = await terminal.at_terminal("post", "--json", answers={"Edit it again?": "y", "Send it?": "y"})
+        assert "means nothing here" in said
+        assert len((await cn("inbox", "--json")).lines) == 1
+        assert not await asyncio.to_thread(Path((tmp_path / "where").read_text()).exists)
+        refused = await terminal.at_terminal("post", answers={"Edit it again?": "y", "Send it?": "n"}, expect=3)
+        assert "not sent" in refused
+
+
+async def test_a_bulletin_of_a_stolen_key_is_marked(tmp_path: Path) -> None:
+    """Valid when logged, key since revoked; suspect from the entry that the revocation names."""
+    world = world_of_today()
+    async with live_node(tmp_path, world) as node:
+        url = node.config.url
+        pk, cn = officer(tmp_path, world, "pk-liaison", url=url), officer(tmp_path, world, "cn-liaison", url=url)
+        index = (await pk(*EXERCISE, "--title", "whose?", "--json")).line["index"]
+        await node.writer.submit(world.revocation("pk-liaison/desk", suspect=Suspect(node.ledger.origin, index)))
+        shown = (await cn("inbox", "--json")).line
+        assert "key since revoked" in shown["warning"]
+        assert "SUSPECT" in (await cn("show", shown["id"])).out
+        assert "login-refused" in (await pk(*EXERCISE, "--title", "again", expect=3)).err
 
 
 async def test_two_terminals_post_at_once(tmp_path: Path) -> None:

@@ -69,6 +69,13 @@ def keep(client: Client, title: str, **fields: object) -> bytes:
     return one.id
 
 
+def restore(backup: Path, ledger: Path) -> None:
+    """Yesterday's file in the place of today's."""
+    for ending in ("-wal", "-shm"):
+        Path(f"{ledger}{ending}").unlink(missing_ok=True)
+    shutil.copy(backup, ledger)
+
+
 class Link:
     """The way to the node: ``lost`` is what does not get through, ``request`` or ``answer``."""
 
@@ -271,9 +278,7 @@ async def test_what_a_node_lost_is_posted_again(tmp_path: Path) -> None:
             await cn.send_owed()
             await pk.sync()
             promised = node.ledger.head.size
-    for ending in ("-wal", "-shm"):
-        Path(f"{ledger}{ending}").unlink(missing_ok=True)
-    shutil.copy(backup, ledger)
+    restore(backup, ledger)
     async with live_node(tmp_path, world, port) as node:
         assert node.ledger.head.size < promised
         async with clients(tmp_path, world, url, "pk-liaison") as (pk,):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,14 +52,41 @@ class Officer:
         assert said.code == expect, f"{' '.join(words)}: {said.code}\n{said.out}\n{said.err}"
         return said
 
-    async def start(self, *words: str) -> asyncio.subprocess.Process:
-        """The command, running."""
-        pipe = asyncio.subprocess.PIPE
+    async def start(self, *words: str, ends: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
+        """The command, running; ``ends`` is what its three files are."""
         command = [sys.executable, "-I", "-m", "khunjerab", "--home", str(self.home), *words]
         environment = {**os.environ, "KHUNJERAB_PASSPHRASE_FILE": str(self.home / "passphrase"), "COLUMNS": "200"}
         return await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment | self.environment
+            *command, stdin=ends, stdout=ends, stderr=ends, env=environment | self.environment
         )
+
+    async def at_terminal(self, *words: str, answers: dict[str, str], expect: int = 0) -> str:
+        """The same at a terminal, where questions are answered as they come; all that it showed."""
+        ours, theirs = pty.openpty()
+        child = await self.start(*words, ends=theirs)
+        os.close(theirs)
+        said = await asyncio.to_thread(_converse, ours, dict(answers))
+        os.close(ours)
+        assert await child.wait() == expect, said
+        return said
+
+
+def _converse(terminal: int, answers: dict[str, str]) -> str:
+    """Read until the other side ends, and answer each question once."""
+    said, asked = "", 0
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # how a terminal says that nobody is left
+            return said
+        if not piece:
+            return said
+        said += piece.decode(errors="replace")
+        for question, answer in answers.items():
+            at = said.find(question, asked)
+            if at >= 0 and said.find("[y/N]", at) >= 0:
+                asked = len(said)
+                os.write(terminal, answer.encode() + b"\n")
 
 
 def officer(folder: Path, world: World, agency: str, seat: str = "desk", url: str = "") -> Officer:
