@@ -11,27 +11,31 @@ import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from broker.errors import NodeHomeError
 from keys.auditing import LedgerAudit, Terms
-from keys.claims import Claims, parsed
+from keys.claims import Claims, check_head, open_signed
+from keys.errors import KeysError
 from keys.exchange import Exchange
 from keys.finding import Report
 from keys.owed import verifying
 from keys.replay import Step
+from protocol import canonical, limits
 from protocol.entry import Entry
+from protocol.errors import ProofFailed, ProtocolError
 from protocol.statements import Acknowledgement, Bulletin
 from protocol.tiles import HEIGHT, WIDTH, Tile
+from protocol.treehead import TreeHead
 
-NOTES_VERIFIED_MAX = 256  # the newest signed checkpoints; the roots of all are compared
 _DIFFERENCES_MAX = 20  # told of each table
 _EXPECTED = """
 CREATE TEMP TABLE is_bulletin (sender, id, idx, digest);
 CREATE TEMP TABLE is_statement (digest, idx);
 CREATE TEMP TABLE is_delivery (agency, idx);
 CREATE TEMP TABLE is_wrap (idx, seat_key_id, sha256);
-CREATE TEMP TABLE is_body (idx, sha256);
+CREATE TEMP TABLE is_body (idx, sha256, expires);
 CREATE TEMP TABLE is_acknowledged (origin, idx, agency, state, time, PRIMARY KEY (origin, idx, agency, state));
 CREATE TEMP TABLE is_tile (level, idx);
 """
@@ -43,7 +47,7 @@ _STORED = {  # what is stored, and which of the expected rows may be gone
         "SELECT idx, seat_key_id, sha256(data) FROM wrap",
         "WHERE idx NOT IN (SELECT idx FROM body WHERE data IS NULL)",
     ),
-    "body": ("SELECT idx, sha256 FROM body WHERE data IS NULL OR sha256(data) = sha256", ""),
+    "body": ("SELECT idx, sha256, expires FROM body WHERE data IS NULL OR sha256(data) = sha256", ""),
     "acknowledged": ("SELECT origin, target AS idx, agency, state, time FROM acknowledged", ""),
     "tile": ("SELECT level, idx FROM tile", ""),
 }
@@ -97,6 +101,7 @@ class Check:
 
     def __init__(self, stored: Stored, audit: LedgerAudit) -> None:
         self._stored, self._audit, self._db = stored, audit, stored.db
+        self.warnings: list[str] = []
 
     def entries(self) -> None:
         """Judge everything, and note what every table has to hold for it."""
@@ -134,7 +139,7 @@ class Check:
             wraps = [(index, seat, wrap.hash) for seat, wrap in zip(seats, statement.wraps, strict=True)]
             self._db.execute("INSERT INTO is_bulletin VALUES (?, ?, ?, ?)", (header.sender, header.id, index, digest))
             self._db.executemany("INSERT INTO is_wrap VALUES (?, ?, ?)", wraps)
-            self._db.execute("INSERT INTO is_body VALUES (?, ?)", (index, statement.body))
+            self._db.execute("INSERT INTO is_body VALUES (?, ?, ?)", (index, statement.body, header.expires))
         else:
             self._db.execute("INSERT INTO is_statement VALUES (?, ?)", (digest, index))
         if isinstance(statement, Acknowledgement):
@@ -142,7 +147,7 @@ class Check:
             lines = [(line.origin, line.index, statement.sender, line.state, line.time) for line in statement.lines]
             self._db.executemany("INSERT OR IGNORE INTO is_acknowledged VALUES (?, ?, ?, ?, ?)", lines)
         if accepted is not None and accepted.directory is not None:
-            self._db.execute("INSERT INTO is_body VALUES (?, ?)", (index, accepted.directory.hash))
+            self._db.execute("INSERT INTO is_body VALUES (?, ?, NULL)", (index, accepted.directory.hash))
         self._db.executemany("INSERT INTO is_delivery VALUES (?, ?)", [(reader, index) for reader in readers])
 
     def tables(self) -> None:
@@ -169,28 +174,42 @@ class Check:
             self._audit.find(row[at], f"table-{table}", *sides)
 
     def roots(self) -> None:
-        """Every root that was recorded before it was signed, and the note that was."""
-        derived = self._audit.derived
-        for size, root, note in self._db.execute("SELECT size, root, note FROM checkpoint ORDER BY size"):
+        """Every root that was recorded before it was signed, and the note and the head that were."""
+        derived, exchange = self._audit.derived, self._audit.exchange
+        for size, root, note, head in self._db.execute("SELECT size, root, note, head FROM checkpoint ORDER BY size"):
             if derived.roots.get(size) != root:
                 found = derived.roots[size].hex() if size in derived.roots else f"{derived.size} entries"
                 self._audit.find(size - 1, "recorded-root", f"{root.hex()} over {size} entries", found)
-            checkpoint = parsed(note) if note else None
-            if note and (checkpoint is None or (checkpoint.size, checkpoint.root) != (size, root)):
-                self._audit.find(size - 1, "recorded-root", f"a note over {root.hex()} at {size}", note[:200])
+            try:
+                if note:
+                    signed = open_signed(note, exchange)[0].checkpoint
+                    _require_same((size, root), (signed.size, signed.root))
+                if head:
+                    kept = TreeHead.from_wire(canonical.decode(head, bytes_max=limits.ENTRY_BYTES_MAX))
+                    _require_same((size, root), (kept.size, kept.root))
+                    check_head(kept, exchange)
+            except (ProtocolError, KeysError) as error:
+                self._audit.find(size - 1, "recorded-note", f"note and head over {root.hex()}, signed", error.detail)
+        for reason, _ in self._db.execute("SELECT reason, note FROM halt"):
+            self.warnings.append(f"{derived.origin}: this node signs nothing: {reason}")
+
+
+def _require_same(recorded: tuple[int, bytes], signed: tuple[int, bytes]) -> None:
+    if recorded != signed:
+        raise ProofFailed(f"it is over {signed[1].hex()} at {signed[0]}")
 
 
 def check(path: Path, origin: str, pin: bytes, now: int) -> Report:
     """Everything about the ledger in this file. Raises NodeHomeError where there is none."""
     stored = Stored(path)
     with contextlib.closing(stored.db), verifying() as threads:
-        sizes = frozenset(size for (size,) in stored.db.execute("SELECT size FROM checkpoint"))
-        query = "SELECT note FROM checkpoint WHERE note <> '' ORDER BY size DESC LIMIT ?"
-        notes = tuple(note for (note,) in stored.db.execute(query, (NOTES_VERIFIED_MAX,)))
-        claims = Claims("", notes)
+        recorded = stored.db.execute("SELECT size, note FROM checkpoint ORDER BY size").fetchall()
+        claims = Claims("", tuple(note for _, note in recorded if note))
+        sizes = frozenset(size for size, _ in recorded)
         audit = LedgerAudit(origin, stored, Terms(pin, now, claims, bodies=True, sizes=sizes), threads)
         run = Check(stored, audit)
         run.entries()
         run.tables()
         run.roots()
-        return audit.finish()
+        report = audit.finish()
+        return replace(report, warnings=(*report.warnings, *run.warnings))

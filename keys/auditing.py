@@ -177,7 +177,7 @@ class LedgerAudit:
         for level in range(len(self._tiles)):
             self._check_tile(level)
         derived = self.derived
-        hearing = Hearing(derived, self.exchange, self._terms.pin, self._terms.claims)
+        hearing = Hearing(derived, self.exchange, self._terms.claims)
         hearing.hear()
         self.findings += hearing.findings
         self._deadlines.audited(derived.origin)

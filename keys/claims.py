@@ -5,7 +5,7 @@ The sizes they speak of are known before the entries are read, so one pass over 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from keys.errors import BadSignature
@@ -17,10 +17,10 @@ from protocol import limits, merkle
 from protocol.checkpoint import Checkpoint, split_timestamped
 from protocol.entry import Entry
 from protocol.errors import ProofFailed, ProtocolError
-from protocol.note import COSIGNATURE_MLDSA44, Note
+from protocol.note import COSIGNATURE_MLDSA44, Note, VerifierKey
 from protocol.parties import Node
 from protocol.tlogpolicy import Policy
-from protocol.treehead import Receipt
+from protocol.treehead import Receipt, TreeHead
 
 SKEW_MS = limits.CLOCK_SKEW_SECONDS_MAX * 1000
 
@@ -55,6 +55,45 @@ def parsed(note: str) -> Checkpoint | None:
         return None
 
 
+def nodes_of(exchange: Exchange) -> list[Node]:
+    """The node of a ledger as each directory version lists it, the newest first."""
+    versions = sorted(exchange.versions.values(), key=lambda version: version.version, reverse=True)
+    return list(dict.fromkeys(v.by_origin[exchange.origin] for v in versions if exchange.origin in v.by_origin))
+
+
+def cosigners_of(exchange: Exchange) -> list[VerifierKey]:
+    """The cosigner keys of every other node in any directory version."""
+    nodes = [node for version in exchange.versions.values() for node in version.nodes if node.origin != exchange.origin]
+    return list(dict.fromkeys(key for node in nodes for key in node.cosigner))
+
+
+def open_signed(note: str, exchange: Exchange, cosigners: Sequence[VerifierKey] = ()) -> tuple[OpenedCheckpoint, int]:
+    """A checkpoint that both keys of the log signed, as some directory version lists them, and when, in milliseconds.
+
+    Raises ProtocolError.
+    """
+    failure: ProtocolError = ProofFailed("no directory version lists this log")
+    for node in nodes_of(exchange):
+        try:
+            opened = open_checkpoint(note, node.log, cosigners)
+        except ProtocolError as error:
+            failure = error
+            continue
+        stamped = {key.key_id for key in node.log if key.type == COSIGNATURE_MLDSA44}
+        seconds = [split_timestamped(line.signature)[0] for line in opened.log_lines if line.key_id in stamped]
+        return opened, max(seconds, default=0) * 1000
+    raise failure
+
+
+def check_head(head: TreeHead, exchange: Exchange) -> None:
+    """That the receipt key signed it which some directory version lists. Raises ProofFailed, BadSignature."""
+    signer = head.signature.key_id if head.signature else b""
+    key = next((node.receipt for node in nodes_of(exchange) if node.receipt.key_id == signer), None)
+    if key is None or head.signature is None or (head.exchange, head.origin) != (exchange.pin, exchange.origin):
+        raise ProofFailed("its head is not signed by this node's receipt key")
+    SignatureCheck(key, head.message(), head.signature, 1).verify()
+
+
 @dataclass(slots=True)
 class Derived:
     """What the entries themselves say, at the sizes and indexes that were asked for."""
@@ -69,8 +108,8 @@ class Derived:
 class Hearing:
     """Confronts claims with what was derived; ``findings``, ``warnings`` and ``missing`` are what comes of it."""
 
-    def __init__(self, derived: Derived, exchange: Exchange, pin: bytes, claims: Claims) -> None:
-        self._derived, self._exchange, self._pin, self._claims = derived, exchange, pin, claims
+    def __init__(self, derived: Derived, exchange: Exchange, claims: Claims) -> None:
+        self._derived, self._exchange, self._claims = derived, exchange, claims
         self._origin = derived.origin
         self._published_ms = 0
         self.opened: OpenedCheckpoint | None = None
@@ -87,31 +126,12 @@ class Hearing:
         for receipt in self._claims.receipts:
             self._hear_receipt(receipt)
 
-    def _nodes(self) -> list[Node]:
-        """The node as each directory version lists it, the newest first."""
-        versions = sorted(self._exchange.versions.values(), key=lambda d: d.version, reverse=True)
-        return list(dict.fromkeys(d.by_origin[self._origin] for d in versions if self._origin in d.by_origin))
-
     def _find(self, index: int | None, check: str, expected: str, found: str) -> None:
         self.findings.append(Finding(self._origin, index, check, expected, found))
 
-    def _open(self, note: str) -> tuple[OpenedCheckpoint, int]:
-        """A checkpoint that both keys of the log signed, and when, in milliseconds. Raises ProtocolError."""
-        failure: ProtocolError = ProofFailed("no directory version lists this log")
-        for node in self._nodes():
-            try:
-                opened = open_checkpoint(note, node.log)
-            except ProtocolError as error:
-                failure = error
-                continue
-            stamped = {key.key_id for key in node.log if key.type == COSIGNATURE_MLDSA44}
-            seconds = [split_timestamped(line.signature)[0] for line in opened.log_lines if line.key_id in stamped]
-            return opened, max(seconds, default=0) * 1000
-        raise failure
-
     def _hear_published(self, note: str) -> None:
         try:
-            self.opened, self._published_ms = self._open(note)
+            self.opened, self._published_ms = open_signed(note, self._exchange)
         except ProtocolError as error:
             self._find(None, "checkpoint", "a checkpoint signed by both keys of the log", error.detail)
             return
@@ -135,13 +155,9 @@ class Hearing:
 
     def _check_cosignatures(self, note: str) -> None:
         policy = self._claims.policy
-        listed = [
-            key for version in self._exchange.versions.values() for node in version.nodes for key in node.cosigner
-        ]
-        keys = list(dict.fromkeys([*listed, *(policy.witness_keys() if policy else [])]))
-        log = list(self._nodes()[0].log) if self._nodes() else []
+        keys = dict.fromkeys([*cosigners_of(self._exchange), *(policy.witness_keys() if policy else [])])
         try:
-            self.opened = open_checkpoint(note, log, keys)
+            self.opened, _ = open_signed(note, self._exchange, list(keys))
         except ProtocolError as error:
             self._find(None, "cosignature", "cosignatures that verify", error.detail)
             return
@@ -153,7 +169,7 @@ class Hearing:
         if claimed is not None and claimed.origin != self._origin:
             return
         try:
-            opened, signed_ms = self._open(note)
+            opened, signed_ms = open_signed(note, self._exchange)
         except ProtocolError as error:
             self.warnings.append(f"{self._origin}: a checkpoint handed over proves nothing: {error.detail}")
             return
@@ -192,12 +208,7 @@ class Hearing:
 
     def _check_promised(self, receipt: Receipt) -> None:
         head = receipt.head
-        node = next(
-            (node for node in self._nodes() if head.signature and node.receipt.key_id == head.signature.key_id), None
-        )
-        if node is None or head.signature is None or head.exchange != self._pin:
-            raise ProofFailed("its head is not signed by this node's receipt key")
-        SignatureCheck(node.receipt, head.message(), head.signature, 1).verify()
+        check_head(head, self._exchange)
         if receipt.entry is not None:
             leaf = receipt.leaf_of(Entry.decode(receipt.entry))
         elif receipt.index < self._derived.size:

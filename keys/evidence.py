@@ -19,20 +19,21 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from keys.claims import cosigners_of, open_signed
 from keys.errors import BadSignature
 from keys.exchange import Exchange
 from keys.judge import NOT_SENT_TO_ME, First, NotSentToMe
-from keys.lognote import OpenedCheckpoint, open_checkpoint
+from keys.lognote import OpenedCheckpoint
 from keys.replay import Replay, Step
 from keys.signing import verify_all
 from protocol import limits, merkle
-from protocol.checkpoint import Checkpoint, split_timestamped
+from protocol.checkpoint import Checkpoint
 from protocol.directory import Directory
 from protocol.entry import Entry
-from protocol.errors import Malformed, ProofFailed, ProtocolError
+from protocol.errors import Malformed, ProofFailed
 from protocol.header import Header
 from protocol.merkle import HASH_BYTES, leaf_hash
-from protocol.note import COSIGNATURE_MLDSA44, Note
+from protocol.note import Note
 from protocol.statements import LINKED, Bulletin, Kind
 from protocol.strictjson import Json, Members, dumps, loads, unbase64
 from protocol.tlogproof import TlogProof
@@ -119,7 +120,7 @@ class Shown:
     entry: Entry
     header: Header
     opened: OpenedCheckpoint
-    signed_s: int
+    signed: int  # when, in milliseconds
     exchange: Exchange  # as it was when the bulletin was admitted
     links: int  # governance entries that the walk passed
     bundles: int
@@ -191,10 +192,10 @@ def check(evidence: Evidence, pin: bytes | None) -> Shown:
     except BadSignature as error:
         raise ProofFailed(error.detail) from error
     # (2) (6) The checkpoint's lines, now that it is known who may sign them.
-    opened, signed_s = _open(evidence.proof.checkpoint, exchange)
+    opened, signed = open_signed(evidence.proof.checkpoint, exchange, cosigners_of(exchange))
     header = Bulletin.decode(step.entry.statement).header
     bundles = len(evidence.governance) - links
-    return Shown(first.hash, index, step.entry, header, opened, signed_s, exchange, links, bundles)
+    return Shown(first.hash, index, step.entry, header, opened, signed, exchange, links, bundles)
 
 
 def _require_linked(step: Step) -> None:
@@ -202,25 +203,6 @@ def _require_linked(step: Step) -> None:
     for fault in step.faults:
         if fault.check in {"governance-link", "entry-form", "time-order", "directory-missing"}:
             raise ProofFailed(f"at {step.index}: {fault.check}: expected {fault.expected}, found {fault.found}")
-
-
-def _open(note: str, exchange: Exchange) -> tuple[OpenedCheckpoint, int]:
-    """By the keys of the newest version that lists the log as it signed; cosigners are the other nodes'."""
-    failure: ProtocolError = ProofFailed("no directory version in it lists this log")
-    for version in sorted(exchange.versions.values(), key=lambda version: version.version, reverse=True):
-        node = version.by_origin.get(exchange.origin)
-        if node is None:
-            continue
-        cosigners = [key for other in version.nodes if other is not node for key in other.cosigner]
-        try:
-            opened = open_checkpoint(note, node.log, cosigners)
-        except ProtocolError as error:
-            failure = error
-            continue
-        stamped = {key.key_id for key in node.log if key.type == COSIGNATURE_MLDSA44}
-        times = [split_timestamped(line.signature)[0] for line in opened.log_lines if line.key_id in stamped]
-        return opened, max(times, default=0)
-    raise failure
 
 
 def _unbase64(value: object) -> bytes:

@@ -112,7 +112,7 @@ def _rests_on(shown: Shown, *, pinned: bool) -> list[str]:
         f"directory version {exchange.in_force.version} and {shown.bundles} key bundles: {force}",
         f"the seat's signature with {suite}",
     ]
-    signed = f"signed by the log with Ed25519 and ML-DSA-44 at {format_moment(shown.signed_s * 1000)}"
+    signed = f"signed by the log with Ed25519 and ML-DSA-44 at {format_moment(shown.signed)}"
     lines.append(f"a checkpoint over {checkpoint.size} entries, {signed}")
     if cosigned:
         return [*lines, f"cosignatures of {', '.join(cosigned)}: nobody there had seen another history"]
@@ -129,6 +129,6 @@ def _to_json(shown: Shown) -> dict[str, Any]:
         "logged": shown.entry.time,
         "pin": shown.pin.hex(),
         "directory": shown.exchange.in_force.version,
-        "checkpoint": {"size": checkpoint.size, "root": checkpoint.root.hex(), "time": shown.signed_s * 1000},
+        "checkpoint": {"size": checkpoint.size, "root": checkpoint.root.hex(), "time": shown.signed},
         "witnessed_by": sorted({one.name for one in shown.opened.cosigned}),
     }

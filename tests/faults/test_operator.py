@@ -410,6 +410,8 @@ TABLES = {
     "wrap": ("UPDATE wrap SET data = zeroblob(1176) WHERE idx = 1003", (1003, "table-wrap")),
     "wrap gone": ("DELETE FROM wrap WHERE idx = 1999", (1999, "table-wrap")),
     "body of another": ("UPDATE body SET sha256 = zeroblob(32) WHERE idx = 1003", (1003, "table-body")),
+    "body that ends later": ("UPDATE body SET expires = expires + 1 WHERE idx = 7", (7, "table-body")),
+    "head": ("UPDATE checkpoint SET head = x'90' WHERE size = 1500", (1499, "recorded-note")),
     "body gone": ("DELETE FROM body WHERE idx = 1003", (1003, "table-body")),
     "acknowledged": ("UPDATE acknowledged SET state = 'acted' WHERE target = 1009", (1009, "table-acknowledged")),
     "acknowledged gone": ("DELETE FROM acknowledged WHERE target = 1009", (1009, "table-acknowledged")),
@@ -419,7 +421,7 @@ TABLES = {
     "kind": ("UPDATE entry SET kind = 2 WHERE idx = 1003", (1003, "entry-kind")),
     "entry gone": ("DELETE FROM entry WHERE idx = 1003", (1003, "entry-missing")),
     "recorded root": ("UPDATE checkpoint SET root = zeroblob(32) WHERE size = 1500", (1499, "recorded-root")),
-    "note": ("UPDATE checkpoint SET note = 'nothing' WHERE size = 1500", (1499, "recorded-root")),
+    "note": ("UPDATE checkpoint SET note = 'nothing' WHERE size = 1500", (1499, "recorded-note")),
 }
 
 
