@@ -1,0 +1,44 @@
+"""README.md is true: its set-up and each role's first hour, typed as they stand there, in one real shell with TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from khunjerab.demo.founding import free_port
+from tests.support.transcript import README, Terminal, section, typed_in
+
+COMMANDS_MIN = 45
+FIRST_HOURS = ("Of an officer", "Of a system", "Of an auditor", "Of a custodian", "Of an operator")
+pytestmark = pytest.mark.timeout(400)  # the set-up alone is fifty processes
+
+
+@pytest.fixture
+def words() -> dict[str, str]:
+    """The ports that README names, as free ones."""
+    return {"8440": str(free_port()), "9440": str(free_port())}
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    with Terminal(tmp_path) as terminal:
+        yield terminal
+
+
+def test_the_readme_runs_as_it_stands(terminal: Terminal, words: dict[str, str]) -> None:
+    """From empty folders to an exchange; then what everybody does in the first hour."""
+    commands = typed_in(section(README, "Set up an exchange"))
+    for heading in FIRST_HOURS:
+        commands += typed_in(section(README, heading))
+    assert len(commands) >= COMMANDS_MIN
+    for command in commands:
+        terminal.run(command, words)
+
+
+def test_a_running_example_stands_at_the_top() -> None:
+    """In the first twenty lines: the demo, a post, a follow."""
+    top = "\n".join(README.read_text("utf-8").splitlines()[:20])
+    typed = " ".join(command.text for command in typed_in(top))
+    assert all(word in typed for word in ("make demo", "demo --dir D --hold", " follow", " post "))
