@@ -21,7 +21,8 @@ from keys.replay import Replay
 from keys.signing import SignatureCheck, SigningKey
 from protocol import canonical, limits, merkle
 from protocol.entry import WRAP_BYTES, Entry, Link, Submission
-from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin
+from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin, Kind
+from protocol.times import DAY_MS
 from protocol.treehead import Receipt, TreeHead
 
 
@@ -205,6 +206,28 @@ class Ledger:
         entry = Entry.decode(data)
         path = self.tree.inclusion(index, self.head.size)
         return Receipt(index, entry.time, entry.link, path, self.head, data)
+
+    def wraps_to_put_back(self, index: int, submission: Submission, now: int) -> tuple[StoredWrap, ...]:
+        """What a restored ledger lacks of a bulletin that its sender posts again: its wraps, by seat; or nothing.
+
+        Nothing is put back whose retention is over, and nothing but what was signed.
+        """
+        if submission.kind is not Kind.BULLETIN or self.storage.body(index) is not None:
+            return ()
+        bulletin, policy = Bulletin.decode(submission.statement), self.exchange.in_force.policy
+        if bulletin.header.expires + policy.retention_days * DAY_MS <= now:
+            return ()
+        if submission.hashes() != (tuple(wrap.hash for wrap in bulletin.wraps), bulletin.body):
+            return ()
+        named = {addressee.bundle for addressee in bulletin.header.addressees}
+        bundles = [held.bundle for chain in self.exchange.bundles.values() for held in chain if held.hash in named]
+        seats = {seat.kem.key_id: seat.signing.key_id for bundle in bundles for seat in bundle.seats}
+        if any(wrap.kem_key_id not in seats for wrap in bulletin.wraps):
+            return ()
+        return tuple(
+            StoredWrap(seats[wrap.kem_key_id], data)
+            for wrap, data in zip(bulletin.wraps, submission.wraps, strict=True)
+        )
 
     def _sign_head(self, size: int, time_ms: int) -> TreeHead:
         head = TreeHead(self.pin, self.origin, size, self.tree.root(size), time_ms)

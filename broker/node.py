@@ -57,6 +57,7 @@ class Node:
         self.subscribers = Subscribers(self.deliveries, self.sessions, self.news, self.standing)
         self.promises = Promises(self.ledger, keys.log, self.standing, self.writer)
         self.door = Door(self.ledger, self.writer, self.standing, clock)
+        self.writer.on_put_back = self.deliveries.forget
         self.metrics.watch(self)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._publish_failure: str | None = None

@@ -31,7 +31,11 @@ from protocol.statements import Bulletin, DirectoryVersion, Statement, decode
 
 
 class Tail(Protocol):
-    """Where entries are taken from: an `audit export`, or another backup."""
+    """Where entries are taken from: an `audit export`, or another backup.
+
+    An export has bodies and no wraps, which only recipients get: a body that nobody could open is left out, and comes
+    back with its wraps when its sender posts the bulletin again (``broker/writer.py``).
+    """
 
     def checkpoint(self) -> str:
         """The newest signed checkpoint that is known."""
@@ -41,9 +45,6 @@ class Tail(Protocol):
 
     def directory(self, sha256: bytes) -> bytes | None:
         """The JSON of a directory version."""
-
-    def body(self, sha256: bytes) -> bytes | None:
-        """A body, if it is there."""
 
 
 class StoredTail:
@@ -154,10 +155,10 @@ def _admit_again(ledger: Ledger, tail: Tail, data: bytes) -> None:
 
 
 def _body_of(statement: Statement, tail: Tail) -> bytes:
-    """What the statement names, if it is there whole; the sender's outbox may bring it later."""
+    """What the statement names, if it is there whole."""
     if isinstance(statement, DirectoryVersion):
         return tail.directory(statement.sha256) or b""
-    if not isinstance(statement, Bulletin):
+    if not isinstance(statement, Bulletin) or not isinstance(tail, StoredTail):
         return b""
     body = tail.body(statement.body)
     return body if body is not None and hashlib.sha256(body).digest() == statement.body else b""

@@ -20,6 +20,7 @@ from broker.metrics import Metrics
 from broker.news import News
 from broker.quota import Budget
 from broker.standing import Standing
+from broker.storage.contract import StoredWrap
 from keys.errors import BadSignature
 from keys.judge import Refused
 from keys.signing import verify_all
@@ -60,6 +61,8 @@ class Writer:
         self._news, self._standing, self._metrics, self._clock = news, standing, metrics, clock
         self.bulletins = Budget(3600, lambda: clock() / 1000)
         self._pending: deque[Waiting] = deque()
+        self._put_back: list[tuple[Waiting, int, tuple[StoredWrap, ...]]] = []
+        self.on_put_back: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
         self._threads = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="verify")
         self.disk = ThreadPoolExecutor(1, thread_name_prefix="commit")
@@ -103,6 +106,7 @@ class Writer:
             self._refuse_all()
             return
         group = self._stage_group()
+        await self._put_back_bodies()
         group = await self._drop_badly_signed(group)
         group = self._drop_over_quota(group)
         if not group:
@@ -135,6 +139,20 @@ class Writer:
         finally:
             self._appending = False
         return receipts, built
+
+    async def _put_back_bodies(self) -> None:
+        """What a restored ledger lacks and a sender posts again: durable before its receipt is given again."""
+        while self._put_back:
+            waiting, index, wraps = self._put_back.pop()
+            body = waiting.submission.body
+            try:
+                async with self.lock:
+                    loop = asyncio.get_running_loop()
+                    await loop.run_in_executor(self.disk, self.ledger.storage.fill, index, wraps, body)
+                _resolve(waiting, self.ledger.receipt_of(index))
+                self.on_put_back()
+            except BrokerError as error:
+                _refuse(waiting, Problem("storage-unavailable", f"the node could not write it: {error}"))
 
     def _refuse_all(self) -> None:
         """Nothing can be written now: tell everyone, rather than let them wait."""
@@ -197,7 +215,11 @@ class Writer:
             return self.ledger.stage(waiting.submission, now)
         except Refused as refused:
             if refused.code == "seen-before" and refused.index is not None:
-                _resolve(waiting, self.ledger.receipt_of(refused.index))
+                wraps = self.ledger.wraps_to_put_back(refused.index, waiting.submission, now)
+                if wraps:
+                    self._put_back.append((waiting, refused.index, wraps))
+                else:
+                    _resolve(waiting, self.ledger.receipt_of(refused.index))
             else:
                 _refuse(waiting, problem_of(refused))
         return None

@@ -1,0 +1,219 @@
+"""``khunjerab node`` as an operator types it: serve, status, backup, restore; predictable mistakes in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from broker.home import NodeConfig
+from clients.archive import Archive
+from clients.auditor import export_node
+from clients.transport import Wire
+from keys.keyring import write_private
+from tests.support.door import post
+from tests.support.live import free_port, now_ms, world_of_today
+from tests.support.process import NodeProcess, make_home
+from tests.support.world import ORIGINS, World, signing_key
+
+
+def command(home: Path, *arguments: str, passphrase: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "KHUNJERAB_PASSPHRASE_FILE": str(passphrase or home / "passphrase")}
+    return subprocess.run(
+        [sys.executable, "-I", "-m", "khunjerab", "--home", str(home), "node", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+async def typed(home: Path, *arguments: str, passphrase: Path | None = None) -> tuple[int, str, str]:
+    """Status, stdout, stderr."""
+    done = await asyncio.to_thread(command, home, *arguments, passphrase=passphrase)
+    return done.returncode, done.stdout, done.stderr
+
+
+def wire_to(node: NodeProcess, world: World, who: str) -> Wire:
+    wire = Wire(node.url)
+    wire.log_in_as(signing_key(who), world.pin, ORIGINS["PK"])
+    return wire
+
+
+def is_one_line(talk: str) -> bool:
+    """A message and perhaps a hint; no trace."""
+    return len(talk.strip().splitlines()) <= 2 and "Traceback" not in talk
+
+
+def configured(home: Path, **changes: str) -> None:
+    config = replace(NodeConfig.load(home / "node.toml"), **changes)
+    write_private(home / "node.toml", config.dump(), replace=True)
+
+
+@pytest.fixture
+def world() -> World:
+    return world_of_today()
+
+
+@pytest.fixture
+def home(tmp_path: Path, world: World) -> Path:
+    return make_home(tmp_path / "node", world, admin=True)
+
+
+async def test_status_says_what_the_node_says(home: Path) -> None:
+    """For people in lines, for programs as one object; unreachable is 4."""
+    async with NodeProcess(home) as node:
+        status, said, _ = await typed(home, "status")
+        assert status == 0
+        assert said.splitlines()[0] == f"{ORIGINS['PK']} at {node.url}, version 0.1.0"
+        assert "ready" in said.splitlines()
+        status, said, _ = await typed(home, "status", "--json")
+        told = json.loads(said)
+        assert (status, told["ready"], told["origin"]) == (0, True, ORIGINS["PK"])
+        assert told["directory"]["days_left"] > 300
+        assert await node.stop() == 0
+    status, said, talk = await typed(home, "status")
+    assert (status, said) == (4, "")
+    assert is_one_line(talk)
+
+
+async def test_it_logs_json_where_nobody_looks_and_no_secret(home: Path, world: World) -> None:
+    """One line a refusal, with code and agency; the bearer token is in none."""
+    async with NodeProcess(home) as node, wire_to(node, world, "pk-liaison/desk") as sender:
+        token, _ = await sender.session()
+        with pytest.raises(Exception, match="feed-not-joined"):
+            await post(sender, world.bulletin(created=now_ms(), feed="unknown"))
+        await node.stop()
+    lines = [json.loads(line) for line in node.log.read_text().splitlines() if line.startswith("{")]
+    (refused,) = [line for line in lines if line["event"] == "refused"]
+    assert (refused["code"], refused["agency"], refused["step"]) == ("feed-not-joined", "pk-liaison", 5)
+    assert token not in node.log.read_text()
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+async def test_it_stops_when_told_with_a_last_checkpoint(home: Path, world: World, asked: signal.Signals) -> None:
+    """Status 0; everything receipted is under the checkpoint; streams are told; nothing hangs on a long poll."""
+    async with NodeProcess(home) as node, wire_to(node, world, "pk-liaison/desk") as sender:
+        receipt = await post(sender, world.bulletin(created=now_ms()))
+        polling = asyncio.create_task(sender.deliveries({ORIGINS["PK"]: receipt.index + 1}, {}, wait=30))
+        async with wire_to(node, world, "cn-liaison/desk") as reader:
+            pages = reader.stream({}, {})
+            await anext(pages)
+            os.kill(node.pid, asked)
+            with pytest.raises(Exception, match="stopping"):
+                async for _ in pages:
+                    pass
+        with pytest.raises(Exception, match="stopping"):
+            await polling
+        assert await node.stop() == 0
+    async with NodeProcess(home) as node, Wire(node.url) as anyone:
+        note = (await anyone.request("GET", "/checkpoint", login=False)).decode()
+        assert int(note.splitlines()[1]) == receipt.index + 1
+
+
+async def test_predictable_mistakes_are_one_line(home: Path, tmp_path: Path) -> None:
+    """What was wrong and what to do; status 2."""
+    wrong = tmp_path / "wrong"
+    wrong.write_text("wrong")
+    config = NodeConfig.load(home / "node.toml")
+    with closing(socket.socket()) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", int(config.listen.rpartition(":")[2])))
+        taken.listen()
+        busy = await typed(home, "serve")
+    bad = [busy, await typed(home, "serve", passphrase=wrong), await typed(tmp_path / "nowhere", "serve")]
+    configured(home, listen="0.0.0.0:9")
+    bad.append(await typed(home, "serve"))
+    configured(home, listen=config.listen, admin="0.0.0.0:9")
+    bad.append(await typed(home, "serve"))
+    configured(home, admin="nonsense")
+    bad.append(await typed(home, "serve"))
+    configured(home, admin="", pin="")
+    bad.append(await typed(home, "serve"))
+    (home / "node.toml").write_text('color = "red"\n')
+    bad.append(await typed(home, "serve"))
+    (home / "node.toml").write_text('origin = "x"\n')
+    bad.append(await typed(home, "serve"))
+    wanted = [
+        "cannot listen on",
+        "passphrase",
+        "does not exist",
+        "loopback",
+        "loopback",
+        "HOST:PORT",
+        "no directory yet",
+        "'color' means nothing",
+        "lacks nation",
+    ]
+    for (status, said, talk), words in zip(bad, wanted, strict=True):
+        assert (status, said) == (2, ""), talk
+        assert words in talk
+        assert is_one_line(talk), talk
+
+
+async def test_one_home_is_served_once(home: Path) -> None:
+    """Two nodes over one ledger would promise two histories."""
+    async with NodeProcess(home):
+        configured(home, listen=f"127.0.0.1:{free_port()}", admin="")
+        status, _, talk = await typed(home, "serve")
+        assert status == 2
+        assert "is running" in talk
+
+
+async def test_backup_and_restore(home: Path, world: World, tmp_path: Path) -> None:
+    """Backed up while it runs, put back elsewhere: it signs nothing until the export has brought the rest."""
+    backup, export, new = tmp_path / "backup", tmp_path / "export", tmp_path / "new"
+    async with NodeProcess(home) as node, wire_to(node, world, "pk-liaison/desk") as sender:
+        await post(sender, world.bulletin(created=now_ms()))
+        assert (await typed(home, "backup", str(backup)))[0] == 0
+        assert sorted(path.name for path in backup.iterdir()) == ["keyring", "ledger.db", "node.toml"]
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (backup, *backup.iterdir()))
+        assert (await typed(home, "backup", str(backup)))[0] == 2  # it never overwrites one
+        lost = world.bulletin(created=now_ms())
+        receipt = await post(sender, lost)
+        async with wire_to(node, world, "pk-auditor/desk") as auditor, asyncio.timeout(30):
+            while (
+                await export_node(auditor, Archive(export), bodies=True, progress=lambda *_: None)
+            ).size <= receipt.index:
+                pass
+        assert (await node.stop()) == 0
+
+    new.mkdir()
+    (new / "passphrase").write_bytes((home / "passphrase").read_bytes())
+    status, _, talk = await typed(new, "restore", str(backup))
+    assert (status, "signs nothing" in talk) == (0, True)
+    assert (await typed(new, "restore", str(backup)))[0] == 2  # nor a home
+    async with NodeProcess(new) as node, wire_to(node, world, "pk-liaison/desk") as sender:
+        assert (await sender.deliveries({}, {}))[0].items
+        with pytest.raises(Exception, match="not-signing"):
+            await post(sender, world.bulletin(created=now_ms()))
+        status, said, _ = await typed(new, "status", "--json")
+        assert (status, json.loads(said)["ready"]) == (0, False)
+        assert (await typed(new, "restore", "--from", str(export)))[0] == 2  # not while it runs
+    status, _, talk = await typed(new, "restore", "--from", str(export))
+    assert (status, "1 entries were taken back" in talk) == (0, True), talk
+    assert (await typed(new, "fsck"))[0] == 0
+    async with (
+        NodeProcess(new) as node,
+        wire_to(node, world, "pk-liaison/desk") as sender,
+        wire_to(node, world, "cn-liaison/desk") as reader,
+    ):
+        assert (await post(sender, world.bulletin(created=now_ms()))).index == receipt.index + 1
+        (part,) = await reader.deliveries({ORIGINS["PK"]: receipt.index}, {})
+        assert (part.items[0].withheld, part.items[0].body) == ("missing", None)
+        assert (await post(sender, lost)).index == receipt.index  # its sender has it still
+        (part,) = await reader.deliveries({ORIGINS["PK"]: receipt.index}, {})
+        assert (part.items[0].withheld, part.items[0].body) == ("", lost.body)
+        assert part.items[0].wrap is not None
+    assert (await typed(new, "fsck"))[0] == 0
