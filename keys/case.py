@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from keys.exchange import Exchange
@@ -12,6 +11,7 @@ from protocol import limits
 from protocol.directory import Directory
 from protocol.entry import Entry
 from protocol.parties import Agency
+from protocol.record import record
 from protocol.signing import PublicKey, Signature
 from protocol.statements import Kind, Statement
 
@@ -34,7 +34,7 @@ class Signed(Protocol):
         """Theirs, encoded."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class First:
     """The bulletin that holds a (sender, id): where it stands and what it is known by."""
 
@@ -65,7 +65,7 @@ class Lookup(Protocol):
         """The JSON of a directory version."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Accepted:
     """The statement may stand, once ``checks`` hold; ``apply`` gives the exchange after it."""
 
@@ -88,7 +88,7 @@ class Refused(Exception):
         self.step, self.code, self.detail, self.index, self.names = step, code, detail, index, names
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Case:
     """One statement before the judge."""
 

@@ -15,6 +15,7 @@ from keys.judge import Accepted, Lookup, NotSentToMe, Refused, apply, judge
 from keys.signing import SignatureCheck, verify_all
 from protocol.entry import Entry, Link
 from protocol.errors import ProtocolError
+from protocol.record import record
 from protocol.statements import GOVERNANCE, LINKED
 
 
@@ -28,7 +29,7 @@ class Fault:
     step: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """What one entry came to. ``owed`` are the signature checks of a bulletin or acknowledgement, for batching."""
 

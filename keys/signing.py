@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import nacl.bindings
 import nacl.exceptions
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, M
 from keys.errors import BadSignature
 from keys.secret import Secret
 from protocol.pae import pae
+from protocol.record import record
 from protocol.signing import PublicKey, Signature
 from protocol.statements import SIGNED_UNDER, Kind
 
@@ -71,7 +71,7 @@ def _mldsa65_public(data: bytes) -> MLDSA65PublicKey:
         raise BadSignature("the ML-DSA-65 half is no public key") from error
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SignatureCheck:
     """A verification still owed: the judge says which, callers run them one by one or in batches."""
 

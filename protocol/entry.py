@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from protocol import canonical, limits, merkle
 from protocol.canonical import Fields, Wire
 from protocol.errors import Malformed
+from protocol.record import record
 from protocol.statements import LINKED, Kind
 
 HPKE_ENCAPSULATION_BYTES = 1120  # ML-KEM-768 ciphertext and X25519 point
 WRAP_BYTES = HPKE_ENCAPSULATION_BYTES + 32 + 8 + 16  # content key, count of receipts, AEAD tag
+_KINDS = {int(kind): kind for kind in Kind}
 _SUBMISSION_BYTES_MAX = limits.DIRECTORY_BYTES_MAX + limits.ENTRY_BYTES_MAX + limits.WRAPS_MAX * WRAP_BYTES
 
 
 def checked_kind(number: int) -> Kind:
     """The kind that ``number`` stands for, or Malformed."""
-    try:
-        return Kind(number)
-    except ValueError:
-        raise Malformed(f"there is no statement of kind {number}") from None
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise Malformed(f"there is no statement of kind {number}")
+    return kind
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Link:
     """The last directory, revocation or suspension entry before an entry in its ledger."""
 
@@ -44,7 +45,7 @@ class Link:
         return cls(kind, f.uint("index"))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """SPEC §9.1, in wire order; ``time`` is the admission time in milliseconds, monotone within a ledger."""
 
@@ -76,7 +77,7 @@ class Entry:
         return merkle.leaf_hash(self.encode())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Submission:
     """What is posted: a statement, its signatures, and what lies beside the ledger (SPEC §9.2).
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
 
 from protocol import canonical, limits, names
 from protocol.canonical import Fields, Wire
 from protocol.errors import Malformed
 from protocol.label import Label
+from protocol.record import record
 
 STATUSES = ("actual", "exercise", "test")  # CAP 1.2
 PRECEDENCES = ("routine", "priority", "immediate", "flash")  # ACP 121, lowest first
@@ -15,7 +16,7 @@ RELATIONS = ("supersedes", "cancels", "answers", "replies")
 SUITES = (1, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recipient:
     """An agency and the key bundle that its wraps were sealed to."""
 
@@ -33,7 +34,7 @@ class Recipient:
         return cls(f.matching("agency", names.agency), f.hash("bundle"))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Relation:
     """What this bulletin does to another, named by where that one stands."""
 
@@ -53,7 +54,7 @@ class Relation:
         return cls(f.choice("kind", RELATIONS), f.matching("origin", names.origin), f.uint("index"), f.hash("leaf"))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Header:
     """SPEC §7.1, in wire order. Times are milliseconds since 1970, UTC."""
 
@@ -102,30 +103,15 @@ class Header:
     @classmethod
     def decode(cls, data: bytes) -> Header:
         """Raises Malformed or TooLarge."""
-        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "header", 17)
-        header = cls(
-            suite=f.uint("suite"),
-            exchange=f.hash("exchange"),
-            origin=f.matching("origin", names.origin),
-            directory_version=f.uint("directory version"),
-            directory_hash=f.hash("directory hash"),
-            id=names.bulletin_id(f.exactly("id", names.ID_BYTES)),
-            sender=f.matching("sender", names.agency),
-            key_id=f.hash("key id"),
-            own_bundle=f.hash("own bundle"),
-            recipients=f.array("recipients", limits.RECIPIENTS_MAX, Recipient.from_wire, at_least=1),
-            feed=f.matching("feed", names.feed),
-            label=f.value(Label.from_wire),
-            status=f.choice("status", STATUSES),
-            precedence=f.choice("precedence", PRECEDENCES),
-            created=f.uint("created"),
-            expires=f.uint("expires"),
-            relations=f.array("relations", limits.RELATIONS_MAX, Relation.from_wire),
-        )
-        agencies = [recipient.agency for recipient in header.recipients]
-        if agencies != sorted(set(agencies)) or header.sender in agencies:
-            raise Malformed("header: recipients are not sorted, repeat an agency, or name the sender")
-        return header
+        values = canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX)
+        if len(values) != _HEADER_FIELDS:
+            raise Malformed(f"header is not an array of {_HEADER_FIELDS} fields")
+        before, after = _lasting(canonical.encode(values[:5] + values[6:14]))
+        own = Fields([values[5], *values[14:]], "header", 4)
+        bulletin_id = names.bulletin_id(own.exactly("id", names.ID_BYTES))
+        times = own.uint("created"), own.uint("expires")
+        fields = (*before, bulletin_id, *after, *times)
+        return cls(*fields, own.array("relations", limits.RELATIONS_MAX, Relation.from_wire))
 
     @property
     def addressees(self) -> tuple[Recipient, ...]:
@@ -140,3 +126,36 @@ class Header:
     def is_sent_to(self, agency: str) -> bool:
         """Whether ``agency`` is a recipient."""
         return any(recipient.agency == agency for recipient in self.recipients)
+
+
+_HEADER_FIELDS = 17
+_BeforeId = tuple[int, bytes, str, int, bytes]
+_AfterId = tuple[str, bytes, bytes, tuple[Recipient, ...], str, Label, str, str]
+
+
+@functools.lru_cache(maxsize=256)
+def _lasting(data: bytes) -> tuple[_BeforeId, _AfterId]:
+    """All of a header but id, times and relations: a sender says the same again and again, so it is read once."""
+    f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "header", 13)
+    before = (
+        f.uint("suite"),
+        f.hash("exchange"),
+        f.matching("origin", names.origin),
+        f.uint("directory version"),
+        f.hash("directory hash"),
+    )
+    after = (
+        f.matching("sender", names.agency),
+        f.hash("key id"),
+        f.hash("own bundle"),
+        f.array("recipients", limits.RECIPIENTS_MAX, Recipient.from_wire, at_least=1),
+        f.matching("feed", names.feed),
+        f.value(Label.from_wire),
+        f.choice("status", STATUSES),
+        f.choice("precedence", PRECEDENCES),
+    )
+    sender, recipients = after[0], after[3]
+    agencies = [recipient.agency for recipient in recipients]
+    if agencies != sorted(set(agencies)) or sender in agencies:
+        raise Malformed("header: recipients are not sorted, repeat an agency, or name the sender")
+    return before, after

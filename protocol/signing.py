@@ -9,6 +9,7 @@ from protocol import canonical, limits
 from protocol.canonical import Fields, Wire
 from protocol.errors import Malformed
 from protocol.pae import Domain, digest
+from protocol.record import record
 
 ED25519_KEY_BYTES = 32
 ED25519_SIGNATURE_BYTES = 64
@@ -64,7 +65,7 @@ class KemKey:
         return cls(f.exactly("mlkem768", MLKEM768_KEY_BYTES), f.exactly("x25519", X25519_KEY_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Signature:
     """One signer's signature: Ed25519, and in suite 2 ML-DSA-65 beside it, both over the same message."""
 

@@ -15,6 +15,7 @@ from protocol.canonical import Fields, Wire
 from protocol.errors import Malformed
 from protocol.header import Header
 from protocol.pae import Domain, digest
+from protocol.record import record
 from protocol.signing import KemKey, PublicKey
 
 ACKNOWLEDGED = ("received", "read", "acted")  # the furthest last
@@ -31,6 +32,8 @@ class Kind(IntEnum):
     REVOCATION = 5
     SUSPENSION = 6
 
+    __hash__ = int.__hash__  # an Enum's own is a call into Python, at every look into a table of kinds
+
     @property
     def word(self) -> str:
         """The kind as DESIGN names it: ``key-bundle``."""
@@ -42,7 +45,7 @@ LINKED = frozenset({Kind.DIRECTORY, Kind.REVOCATION, Kind.SUSPENSION})
 GOVERNANCE = LINKED | {Kind.KEY_BUNDLE}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WrapHash:
     """Whose wrap it is, by KEM key, and its SHA-256."""
 
@@ -60,7 +63,7 @@ class WrapHash:
         return cls(f.hash("KEM key id"), f.hash("hash"))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bulletin:
     """[header, hashes of the wraps, hash of the body]: what is signed, so that nothing moves under another header."""
 
@@ -82,7 +85,7 @@ class Bulletin:
         return cls(Header.decode(header_bytes), header_bytes, wraps, f.hash("body"))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AcknowledgementLine:
     """One bulletin, by where it stands, and how far it came with the recipient, at its own time."""
 
@@ -109,7 +112,7 @@ class AcknowledgementLine:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Acknowledgement:
     """A recipient's word to one sender, entered in the recipient's home ledger (SPEC §7.3)."""
 
@@ -316,7 +319,7 @@ _TYPES: dict[Kind, type[Statement]] = {
 SIGNED_UNDER: dict[Kind, Domain] = {kind: Domain[kind.name] for kind in Kind}
 
 
-@functools.lru_cache(maxsize=256)  # door, judge and deliveries each ask for the same one
+@functools.lru_cache(maxsize=512)  # door, judge and deliveries each ask for the same one
 def decode(kind: Kind, data: bytes) -> Statement:
     """The statement that ``data`` holds. Raises Malformed or TooLarge."""
     return _TYPES[kind].decode(data)
