@@ -27,6 +27,7 @@ TRIES_MAX = 5
 BACKOFF_SECONDS_MAX = 30.0
 _CHUNK = 64
 _RETRY_SECONDS = 0.1  # and twice as long each time
+_PAUSE_SECONDS = 0.01
 _LOOK_SECONDS = 1.0  # for what another terminal of this home fetched, and for what became late
 _LOOK_MS_MIN, _LOOK_MS_MAX = 1000, 60_000
 
@@ -47,15 +48,25 @@ class Event:
 
 Hand = Callable[[Progress], Awaitable[None]]  # raises HandOverFailed
 Tell = Callable[[Event], None]
+Alarm = tuple[int, str, str, int | None, str]  # time, check, origin, index, detail
 
 
 class Follower:
     """One consumer of a home, ``print`` or ``exec``. ``count`` stops it after so many; ``exercises`` lets them in."""
 
     def __init__(
-        self, client: Client, consumer: str, hand: Hand, tell: Tell, *, exercises: bool = True, count: int = 0
+        self,
+        client: Client,
+        consumer: str,
+        hand: Hand,
+        tell: Tell,
+        warn_of: Callable[[Alarm], None],
+        *,
+        exercises: bool = True,
+        count: int = 0,
     ) -> None:
         self._client, self._state, self._consumer = client, client.state, consumer
+        self._warn_of, self._alarms = warn_of, client.alarms_at_start
         self._hand, self._tell, self._exercises, self._left = hand, tell, exercises, count or None
         self._arrival = 0  # up to which everything is handed over, or not for this consumer
         self._news = asyncio.Event()
@@ -73,19 +84,27 @@ class Follower:
         try:
             while not await self._hand_over_all():
                 self._tell_events()
+                self._tell_alarms()
                 await self._send_owed()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_SECONDS):
+                    async with asyncio.timeout(self._patience()):
                         await self._news.wait()
                 self._news.clear()
                 if receiving.done():
                     receiving.result()  # raises what ended it
+            self._tell_alarms()
             self._owed_since = 0.0
             await self._send_owed()
         finally:
             receiving.cancel()
             turn.leave()
             await asyncio.gather(receiving, return_exceptions=True)
+
+    def _patience(self) -> float:
+        """How long to wait for news: no longer than words may be gathered."""
+        if self._owed_since is None:
+            return _LOOK_SECONDS
+        return min(_LOOK_SECONDS, max(_PAUSE_SECONDS, self._owed_since + GATHER_SECONDS - time.monotonic()))
 
     async def _receive(self) -> None:
         """Verify and keep what comes; through restarts of the node, and however long the link is down."""
@@ -192,6 +211,12 @@ class Follower:
             if error.detail != self._warned:
                 warn(f"{error.detail}; acknowledgements are sent later")
                 self._warned = error.detail
+
+    def _tell_alarms(self) -> None:
+        alarms = self._state.alarms()
+        for found in alarms[self._alarms :]:
+            self._warn_of(found)
+        self._alarms = len(alarms)
 
     def _tell_events(self) -> None:
         """What became late or overdue since it was last looked at; each is told once, whatever restarts."""

@@ -17,9 +17,9 @@ from clients.commands.notices import finish
 from clients.commands.show import Desk, print_line, title_of, to_json
 from clients.errors import UsageError
 from clients.finding import find
-from clients.following import Event, Follower, HandOverFailed
+from clients.following import Alarm, Event, Follower, HandOverFailed
 from clients.progress import Progress
-from clients.screen import emit, format_moment, out, say, warn
+from clients.screen import alarm, emit, format_moment, out, say, warn
 
 EXEC_SECONDS_MAX = 300
 
@@ -56,7 +56,10 @@ async def follow(
         words = _words(command) if command else []
         screen = _Screen(client, words, as_json=as_json)
         consumer = "exec" if words else "print"
-        follower = Follower(client, consumer, screen.hand, screen.tell, exercises=exercises or not words, count=count)
+        exercises = exercises or not words
+        follower = Follower(
+            client, consumer, screen.hand, screen.tell, screen.warn_of, exercises=exercises, count=count
+        )
         await follower.run()
         finish(client)
 
@@ -88,6 +91,16 @@ class _Screen:
         else:
             print_line(progress, desk)
             out.file.flush()
+
+    def warn_of(self, found: Alarm) -> None:
+        """What must never be, as soon as it is found."""
+        moment, name, origin, index, detail = found
+        if self._as_json and not self._words:
+            told = {"event": "alarm", "check": name, "origin": origin, "index": index}
+            emit({**told, "time": moment, "detail": detail})
+        else:
+            place = origin if index is None else f"{origin}#{index}"
+            alarm(f"{name} at {place}, {format_moment(moment)}: {detail}")
 
     def tell(self, event: Event) -> None:
         """An event; a command is given bulletins alone, and its terminal is told."""

@@ -25,7 +25,7 @@ from clients.errors import Declined, Unreachable, UsageError
 from clients.finding import find
 from clients.outbox import OPEN
 from clients.screen import emit, err, format_moment, out, say, show_error, warn
-from clients.sending import Logged
+from clients.sending import AT_THE_DOOR, Logged
 from protocol.content import CATEGORIES, CERTAINTIES, SEVERITIES, URGENCIES
 from protocol.header import PRECEDENCES, STATUSES, Relation
 from protocol.labeltext import format_label
@@ -137,7 +137,7 @@ async def post(
 
 async def _post(ctx: typer.Context, order: Order, *, dry_run: bool, partial: bool, yes: bool, as_json: bool) -> None:
     async with Client(open_home(ctx)) as client:
-        await try_sync(client)
+        await _fetch_keys(client)
         draft, denied = _check_readers(client, _draft(order, client), partial=partial)
         _say_where(draft, client)
         if dry_run:
@@ -150,6 +150,16 @@ async def _post(ctx: typer.Context, order: Order, *, dry_run: bool, partial: boo
         await _send(client, draft, as_json=as_json)
         await try_sync(client)  # so that it can be shown and searched here too
         finish(client)
+
+
+async def _fetch_keys(client: Client) -> None:
+    """The newest keys, if the node gives them. A shut door, as to a wrong clock, is no reason to lose a text."""
+    try:
+        await try_sync(client)
+    except Declined as declined:
+        if declined.code not in AT_THE_DOOR or client.exchange.directory is None:
+            raise
+        warn(f"{declined.detail}; going on with what is known here")
 
 
 def _read(path: str) -> str:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.integration.test_outbox import Withholding
 from tests.support.live import free_port, live_node, world_of_today
 from tests.support.officers import Officer, officer
 
@@ -212,3 +213,20 @@ async def test_what_is_late_is_told_to_its_sender(tmp_path: Path) -> None:
         assert (await pk("status", name, "--json")).line["recipients"][0]["late"] is True
         assert "LATE" in (await pk("status", name)).out
         assert (await cn("inbox", "--json")).line["late"] == ["cn-liaison"]
+
+
+async def test_what_was_withheld_is_an_alarm_at_once(tmp_path: Path) -> None:
+    """As a line of its own; and the run ends with status 5."""
+    world = world_of_today()
+    async with live_node(tmp_path, world) as node:
+        url = node.config.url
+        node.deliveries = deliveries = Withholding(node.ledger, node.publisher, node.standing)
+        node.subscribers._deliveries = deliveries
+        pk, cn = officer(tmp_path, world, "pk-liaison", url=url), officer(tmp_path, world, "cn-liaison", url=url)
+        hidden = (await pk(*EXERCISE, "--title", "hidden", "--json")).line["index"]
+        deliveries.hidden = frozenset({("cn-liaison", hidden)})
+        await pk(*EXERCISE, "--title", "shown")
+        said = await cn("follow", "--json", "--count", "1", expect=5)
+        assert [one["event"] for one in said.lines] == ["bulletin", "alarm"]
+        assert said.lines[1]["check"] == "denied"
+        assert "ALARM" in (await cn("search", "shown")).err

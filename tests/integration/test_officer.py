@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from protocol.statements import Suspect
-from tests.support.live import free_port, live_node, world_of_today
+from tests.support.live import free_port, live_node, now_ms, world_of_today
 from tests.support.officers import Officer, officer
 
 POST = ("post", "--to", "cn-liaison", "--feed", "convoys", "--label", "Restricted//REL CHN, PAK")
@@ -255,6 +255,56 @@ async def test_a_bulletin_of_a_stolen_key_is_marked(tmp_path: Path) -> None:
         assert "key since revoked" in shown["warning"]
         assert "SUSPECT" in (await cn("show", shown["id"])).out
         assert "login-refused" in (await pk(*EXERCISE, "--title", "again", expect=3)).err
+
+
+async def test_what_a_node_refuses_stays_in_the_outbox_until_it_is_dropped(tmp_path: Path) -> None:
+    """With the reason; it is tried again by name, and never by itself."""
+    async with exchange(tmp_path) as (pk, _):
+        above = (
+            "post",
+            "--to",
+            "cn-liaison",
+            "--feed",
+            "sites",
+            "--status",
+            "test",
+            "--title",
+            "above the feed",
+            "--yes",
+        )
+        refused = await pk(*above, "--label", "Confidential//REL CHN, PAK", "--json", expect=3)
+        assert "feed-ceiling" in refused.err
+        assert refused.out == ""
+        row = (await pk("outbox", "--json")).line
+        assert (row["state"], row["queued"]) == ("refused", False)
+        assert "feed-ceiling" in row["problem"]
+        assert "0 sent" in (await pk("outbox", "send")).err
+        await pk("outbox", "send", row["id"][-6:], expect=3)
+        await pk("outbox", "drop", row["id"])
+        assert (await pk("outbox")).out == ""
+
+
+async def test_a_text_is_not_lost_when_the_door_is_shut(tmp_path: Path) -> None:
+    """A wrong clock is refused at the login: the bulletin waits, and says why."""
+    world, port = world_of_today(), free_port()
+    async with live_node(tmp_path, world, port) as node:
+        pk = officer(tmp_path, world, "pk-liaison", url=node.config.url)
+        await pk("inbox")
+    async with live_node(tmp_path, world, port, clock=lambda: now_ms() + 300_000):
+        refused = await pk(*EXERCISE, "--title", "typed with care", "--json", expect=3)
+        assert "clock-skew" in refused.err
+        assert refused.line["queued"] is True
+    async with live_node(tmp_path, world, port):
+        assert "1 sent" in (await pk("outbox", "send")).err
+
+
+async def test_a_reader_who_was_away_sees_the_first_and_its_cancel_at_once(tmp_path: Path) -> None:
+    async with exchange(tmp_path) as (pk, cn):
+        first = (await pk(*EXERCISE, "--title", "Bomb", "--json")).line["id"]
+        cancel = ("post", "--cancels", first, "--label", "Restricted//REL CHN, PAK", "--status", "exercise")
+        second = (await pk(*cancel, "--title", "No bomb", "--json")).line["id"]
+        listed = {one["id"]: one["cancelled_by"] for one in (await cn("inbox", "--json")).lines}
+        assert listed == {first: second, second: None}
 
 
 async def test_two_terminals_post_at_once(tmp_path: Path) -> None:

@@ -167,6 +167,20 @@ async def test_two_terminals_flush_at_once(tmp_path: Path) -> None:
         assert received(cn) == ["0", "1", "2", "3", "4"]
 
 
+async def test_two_terminals_fetch_at_once(tmp_path: Path) -> None:
+    """Each entry is kept once, and both terminals go on from there."""
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison", "cn-liaison") as (_, (pk, one, other)):
+        for round_ in range(3):
+            for number in range(3):
+                await post(pk, f"{round_}.{number}")
+            await asyncio.gather(one.sync(), other.sync())
+        assert received(one) == received(other) == [f"{a}.{b}" for a in range(3) for b in range(3)]
+        assert one.state.alarms() == []
+        await post(pk, "last")
+        await other.sync()
+        assert received(other)[-1] == "last"
+
+
 async def test_two_seats_of_one_agency_send_and_read(tmp_path: Path) -> None:
     """Each reads what the other sent, and no count goes wrong between them."""
     async with exchange(tmp_path, "pk-liaison", "pk-liaison/duty", "cn-liaison") as (_, (desk, duty, cn)):
