@@ -54,7 +54,7 @@ class Node:
         self.publisher = Publisher(self.ledger, keys.log)
         self.sessions = Sessions(self.ledger, clock)
         self.deliveries = Deliveries(self.ledger, self.publisher, self.standing, clock)
-        self.subscribers = Subscribers(self.deliveries, self.sessions, self.news, self.standing)
+        self.subscribers = Subscribers(self.deliveries, self.sessions, self.news, self.standing, self.metrics)
         self.promises = Promises(self.ledger, keys.log, self.standing, self.writer)
         self.door = Door(self.ledger, self.writer, self.standing, clock)
         self.writer.on_put_back = self.deliveries.forget

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from broker.deliveries import Deliveries, Page
+from broker.metrics import Metrics
 from broker.news import News
 from broker.sessions import Session, Sessions, reader_of
 from broker.standing import Standing
@@ -65,8 +66,11 @@ class Subscriber:
 class Subscribers:
     """All streams of a node."""
 
-    def __init__(self, deliveries: Deliveries, sessions: Sessions, news: News, standing: Standing) -> None:
+    def __init__(
+        self, deliveries: Deliveries, sessions: Sessions, news: News, standing: Standing, metrics: Metrics
+    ) -> None:
         self._deliveries, self._sessions, self._news, self._standing = deliveries, sessions, news, standing
+        self._metrics = metrics
         self._open = set[Subscriber]()
 
     def __len__(self) -> int:
@@ -90,6 +94,7 @@ class Subscribers:
                         await subscriber.woken.wait()
                     else:
                         await _send_in_time(send, page.data)
+                        self._metrics.entries_sent.inc(len(page.part.items))
         finally:
             self._open.discard(subscriber)
 
