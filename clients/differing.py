@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 from protocol.directory import Directory
 from protocol.label import Clearance
+from protocol.note import VerifierKey
 from protocol.parties import Agency, Feed, Nation, Node
 from protocol.policy import Policy
 from protocol.signing import PublicKey
@@ -82,9 +84,9 @@ def _node(node: Node) -> Facts:
     return {
         "nation": node.nation,
         "url": node.url,
-        "log keys": _list([key.encode() for key in node.log]),
-        "cosigner keys": _list([key.encode() for key in node.cosigner]),
-        "receipt key": _key(node.receipt),
+        "log keys": _list([_verifier(key) for key in node.log]),
+        "cosigner keys": _list([_verifier(key) for key in node.cosigner]),
+        "receipt": _key(node.receipt),
         "TLS": _list([digest.hex() for digest in node.tls]),
     }
 
@@ -115,3 +117,8 @@ def _clearance(clearance: Clearance) -> str:
 
 def _key(key: PublicKey) -> str:
     return f"key {key.key_id.hex()}"
+
+
+def _verifier(key: VerifierKey) -> str:
+    """By a hash of all of it: its own key id has 32 bits, and an ML-DSA key is a screenful."""
+    return f"{key.name}+{key.key_id.hex()} SHA-256 {hashlib.sha256(key.encode().encode()).hexdigest()}"

@@ -47,6 +47,8 @@ class Profile:
         try:
             values = tomllib.loads(path.read_text())
         except FileNotFoundError:
+            if path.with_name("node.toml").exists():
+                raise UsageError(f"{path.parent} is a node's home", "khunjerab node --help has its commands") from None
             raise UsageError(
                 f"there is no home at {path.parent}", "make keys with `khunjerab keys new`, or name another with --home"
             ) from None

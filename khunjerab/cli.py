@@ -57,6 +57,12 @@ app = typer.Typer(
 )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(importlib.metadata.version("khunjerab"))
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     ctx: typer.Context,
@@ -64,15 +70,13 @@ def options(
     passphrase_file: Annotated[
         Path | None, typer.Option("--passphrase-file", help="Read the passphrase from this file.", show_default=False)
     ] = None,
+    tell_version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Options that stand before the command."""
+    del tell_version
     ctx.obj = Context(home or default_folder(), passphrase_file)
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(importlib.metadata.version("khunjerab"))
 
 
 def main() -> None:
@@ -96,6 +100,7 @@ def main() -> None:
         from khunjerab.errors import as_client_error  # it knows every package's errors
 
         found = as_client_error(error)
-        show_error(found)
+        if found.detail:  # a group without a command has printed its help already
+            show_error(found)
         sys.exit(found.status)
     sys.exit(status if isinstance(status, int) else 0)

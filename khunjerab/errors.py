@@ -30,7 +30,8 @@ def as_client_error(error: Exception) -> ClientError:
     if isinstance(error, OSError) and error.filename:
         return UsageError(f"{error.filename}: {error.strerror}")
     if hasattr(error, "format_message"):  # a usage error of the command line's own library
-        return UsageError(error.format_message())
+        where = getattr(getattr(error, "ctx", None), "command_path", "khunjerab")
+        return UsageError(error.format_message(), f"{where} --help")
     if os.environ.get(TRACE_VARIABLE):
         traceback.print_exception(error, file=sys.stderr)
     return ClientError(f"internal error: {type(error).__name__}: {error}", f"run it again with {TRACE_VARIABLE}=1")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command
+from typer.main import get_command, get_group
 
 
 class Place(NamedTuple):
@@ -39,11 +39,12 @@ class LazyGroup(TyperGroup):
         """The command itself, with its options."""
         place = self.places[name]
         found = getattr(importlib.import_module(place.module), place.name)
-        if not isinstance(found, typer.Typer):
+        if isinstance(found, typer.Typer):
+            command: Any = get_group(found)  # without the options for completion, which get_command would add
+        else:
             app = typer.Typer(add_completion=False)
             app.command(name)(found)
-            found = app
-        command = get_command(found)
+            command = get_command(app)
         command.name = name
         self.commands[name] = command
         return command

@@ -77,13 +77,13 @@ def show(ctx: typer.Context, as_json: AsJson = False) -> None:
         if as_json:
             emit({"kind": kind, "name": name, "key_id": key_id})
         else:
-            out.print(f"{kind:<16}{name:<24}{key_id}", markup=False)
+            out.print(f"{kind:<15} {name:<23} {key_id}", markup=False)
     for agency in home.keyring.names("identity"):
         for card in seat_cards(home.folder, agency):
             if as_json:
                 emit({"kind": "card", "name": f"{agency}/{card.name}", "key_id": card.key.key_id.hex()})
             else:
-                out.print(f"{'card':<16}{agency + '/' + card.name:<24}{card.key.key_id.hex()}", markup=False)
+                out.print(f"{'card':<15} {agency + '/' + card.name:<23} {card.key.key_id.hex()}", markup=False)
 
 
 @keys.command()

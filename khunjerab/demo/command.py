@@ -46,6 +46,8 @@ def demo(
         describe(place, founding, json.loads((place / "cards" / "pk-node.json").read_text()))
         if hold:
             shell.tell(f"The node runs on; the homes are in {place}, demo.json tells them. End it with Ctrl-C.")
+            shell.tell(f"In another terminal: cd {place}; export KHUNJERAB_PASSPHRASE_FILE=$PWD/passphrase")
+            shell.tell("khunjerab --home pk-liaison inbox    # or cn-liaison, pk-custodian-1, cn-auditor, …")
             with contextlib.suppress(KeyboardInterrupt):
                 stop.wait()
         else:

@@ -1,7 +1,7 @@
 """Transcripts: the console blocks of a page, typed into a real shell; what they show must come.
 
-A line that begins with ``$`` is typed, ``>`` continues it; any other is a line of its output, in this order, where ``…``
-stands for anything. Output that is not shown may come too. Nothing in a command may fail, unless it is tested for.
+A line that begins with ``$`` is typed, ``>`` continues it; any other is a line of its output, in this order, where
+``…`` stands for anything. Output that is not shown may come too. Nothing may fail, unless the command tests for it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -29,7 +30,8 @@ class Typed:
 
 def section(page: Path, heading: str) -> str:
     """What stands under a heading, up to the next one of its level."""
-    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#{{1,2}} |\Z)", page.read_text("utf-8"), re.M | re.S)
+    pattern = rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#{{1,2}} |\Z)"
+    found = re.search(pattern, page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert found, f"{page.name} has no heading {heading!r}"
     return found[2] if found[1] == "##" else found[2].split("\n###")[0]
 
@@ -37,7 +39,7 @@ def section(page: Path, heading: str) -> str:
 def typed_in(text: str) -> list[Typed]:
     """The commands of its console blocks."""
     found: list[Typed] = []
-    for block in re.findall(r"^```console\n(.*?)^```$", text, re.M | re.S):
+    for block in re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append(Typed(line[2:], ()))
@@ -63,7 +65,7 @@ class Terminal:
             "LANG": "C.UTF-8",
         }
         self._bash = subprocess.Popen(
-            ["bash", "--norc", "--noprofile"],
+            ["/bin/bash", "--norc", "--noprofile"],
             cwd=folder,
             env=self.environment,
             stdin=subprocess.PIPE,
@@ -74,7 +76,7 @@ class Terminal:
         )
         self._type("trap 'failed=$?' ERR; set -E")
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
