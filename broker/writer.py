@@ -284,6 +284,7 @@ class Writer:
         if self.ledger.broken is not None:
             self._standing.stop_signing(self.ledger.broken)
         self._stale = False
+        self._news.wake_all()  # what failed and yet happened is there for its readers
         return self._standing.not_signing is None
 
 
