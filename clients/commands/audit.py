@@ -14,7 +14,7 @@ from clients.auditor import Asked, Auditor
 from clients.commands.context import AsJson, open_home, run
 from clients.commands.evidence import Pin, check, home_if_any, parse_pin, prove
 from clients.commands.verdict import tell
-from clients.errors import ClientError, Unreachable, UsageError
+from clients.errors import ClientError, Declined, Unreachable, UsageError
 from clients.home import Home
 from clients.screen import err, say, warn
 from keys.finding import FAILED
@@ -54,17 +54,17 @@ async def verify(
         Policy.parse(_text(policy)) if policy else None,
     )
     audit = Auditor(asked, _Progress())
-    unreachable: ClientError | None = None
+    hindered: ClientError | None = None
     for place in places:
         try:
             await _audit(audit, home, place)
-        except Unreachable as error:
-            unreachable = error
-            warn(f"{error.detail}; going on with what can be reached")
+        except (Unreachable, Declined) as error:
+            hindered = error
+            warn(f"{place}: {error.detail}; going on with the others")
     report = audit.report()
     if home is not None and audit.directory is not None and report.verdict != FAILED:
         auditor.keep_directory(home, audit.directory)
-    tell(report, as_json=as_json, unreachable=unreachable)
+    tell(report, as_json=as_json, hindered=hindered)
 
 
 async def _audit(audit: Auditor, home: Home | None, place: str | Path) -> None:

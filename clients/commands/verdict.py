@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from clients.errors import ClientError, Declined, Tampering, Unreachable
+from clients.errors import ClientError, Declined, Tampering
 from clients.screen import alarm, emit, out, warn
 from keys.finding import FAILED, INCOMPLETE, OK, Report
 
 
-def tell(report: Report, *, as_json: bool, unreachable: ClientError | None = None) -> None:
-    """0 for ok, 5 for failed; an incomplete audit is 4 where something did not answer, else 3."""
-    verdict = INCOMPLETE if unreachable and report.verdict == OK else report.verdict
+def tell(report: Report, *, as_json: bool, hindered: ClientError | None = None) -> None:
+    """0 for ok, 5 for failed; an incomplete audit is 4 where a node did not answer, 3 where it or a policy refused."""
+    verdict = INCOMPLETE if hindered and report.verdict == OK else report.verdict
     for warning in report.warnings:
         warn(warning)
     for missing in report.missing:
@@ -28,4 +28,4 @@ def tell(report: Report, *, as_json: bool, unreachable: ClientError | None = Non
     if verdict == FAILED:
         sys.exit(Tampering.status)
     if verdict == INCOMPLETE:
-        sys.exit(Unreachable.status if unreachable else Declined.status)
+        sys.exit(hindered.status if hindered else Declined.status)

@@ -23,6 +23,7 @@ from protocol.checkpoint import Checkpoint
 from protocol.entry import Submission
 from protocol.note import Note
 from protocol.statements import Acknowledgement, Bulletin
+from protocol.tlogpolicy import Policy
 from tests.support.operator import (
     CHECKPOINTS,
     ENTRIES,
@@ -60,10 +61,16 @@ def operator(honest: Honest, tmp_path: Path) -> Iterator[Operator]:
         yield operator
 
 
-def audit(operator: Operator, published: str, earlier: tuple[str, ...] = (), receipts: tuple[int, ...] = ()) -> Report:
+def audit(
+    operator: Operator,
+    published: str,
+    earlier: tuple[str, ...] = (),
+    receipts: tuple[int, ...] = (),
+    policy: Policy | None = None,
+) -> Report:
     """What an auditor finds that is served this ledger and was handed these checkpoints, and receipts by index."""
     handed = tuple(operator.honest.receipts[index] for index in receipts)
-    terms = Terms(operator.honest.world.pin, AFTER, Claims(published, earlier, handed), bodies=True)
+    terms = Terms(operator.honest.world.pin, AFTER, Claims(published, earlier, handed, policy), bodies=True)
     source = fsck.Stored(operator.path)
     with closing(source.db), verifying() as threads:
         return audit_ledger(ORIGIN, source, terms, threads)
@@ -387,6 +394,16 @@ def test_a_cosignature_that_does_not_hold_is_found(operator: Operator) -> None:
     line = node_keys("CN").cosigner.lines(Checkpoint.parse(note.text), AFTER // 1000)[0]
     forged = Note(note.text, (*note.lines, flipped(line))).encode()
     assert found(audit(operator, forged)) == [(None, "cosignature")]
+
+
+def test_a_checkpoint_that_the_other_nation_has_not_cosigned_leaves_the_audit_incomplete(operator: Operator) -> None:
+    cosigner = node_keys("CN").cosigner
+    policy = Policy.parse(f"witness cn {cosigner.vkeys()[0].encode()}\nquorum cn\n")
+    note = Note.parse(operator.honest.checkpoints[ENTRIES])
+    lines = cosigner.lines(Checkpoint.parse(note.text), AFTER // 1000)
+    alone, cosigned = note.encode(), Note(note.text, (*note.lines, *lines)).encode()
+    assert audit(operator, alone, policy=policy).verdict == "incomplete"
+    assert audit(operator, cosigned, policy=policy).verdict == "ok"
 
 
 @pytest.mark.parametrize("level, index, first", [(0, 0, 0), (0, 3, 768), (0, 6, 1536)])

@@ -119,8 +119,13 @@ async def test_the_commands_of_an_auditor(tmp_path: Path) -> None:
         assert (await khunjerab(home, "audit", "export", str(export), "--source", url))[0] == 0
         name = Bulletin.decode(node.storage.entry(10).statement).header.name  # type: ignore[union-attr]
         assert (await khunjerab(home, "audit", "prove", name[-12:], "-o", str(proof)))[0] == 0
+        receipt, lines = tmp_path / "receipt", tmp_path / "receipts.json"
+        receipt.write_bytes(node.ledger.receipt_of(10).encode())
+        lines.write_text("".join(f'{{"receipt": "{node.ledger.receipt_of(at).encode().hex()}"}}\n' for at in (11, 26)))
     # From here on there is no node, and no home.
-    status, out, _ = await khunjerab(nobody, "audit", "verify", str(export), "--pin", pin)
+    status, out, _ = await khunjerab(
+        nobody, "audit", "verify", str(export), "--pin", pin, "--receipts", str(receipt), "--receipts", str(lines)
+    )
     assert (status, out.splitlines()[-1]) == (0, f"ok: {told['entries']} entries, 0 findings, 0 warnings")
     status, out, err = await khunjerab(nobody, "audit", "check", str(proof), "--pin", pin)
     assert status == 0, err
@@ -134,5 +139,9 @@ async def test_the_commands_of_an_auditor(tmp_path: Path) -> None:
     data = bytearray(bundle.read_bytes())
     data[-1] ^= 1
     bundle.write_bytes(bytes(data))
-    status, out, _ = await khunjerab(nobody, "audit", "verify", str(export), "--pin", pin, "--json")
-    assert (status, json.loads(out)["verdict"]) == (5, "failed")
+    status, out, _ = await khunjerab(
+        nobody, "audit", "verify", str(export), "--pin", pin, "--receipts", str(lines), "--json"
+    )
+    told = json.loads(out)
+    assert (status, told["verdict"]) == (5, "failed")
+    assert {(26, "root"), (26, "tile"), (26, "broken-promise")} <= {(f["index"], f["check"]) for f in told["findings"]}
