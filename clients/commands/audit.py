@@ -31,7 +31,7 @@ app.command()(check)
 
 @app.command()
 @run
-async def verify(
+async def verify(  # noqa: PLR0917 - one parameter an option
     ctx: typer.Context,
     sources: Annotated[
         list[str] | None, typer.Argument(help="URL of a node, or folder of `audit export`; every node without.")
