@@ -58,6 +58,10 @@ class StoredTail:
         published = self._storage.newest_published()
         return published.note if published else ""
 
+    def size(self) -> int:
+        """A backup has what was promised since its newest checkpoint too."""
+        return self._storage.size()
+
     def entries(self, start: int, stop: int) -> list[bytes]:
         """As stored."""
         return self._storage.entry_bytes(start, stop)
@@ -90,7 +94,8 @@ def take_back(ledger: Ledger, tail: Tail, log_keys: Sequence[VerifierKey]) -> in
     if recorded and recorded.size > max(checkpoint.size, ledger.tree.size):  # (3)
         raise LedgerBroken(f"{recorded.size} entries were signed for, and what is there ends at {checkpoint.size}")
     start = ledger.tree.size
-    for data in _entries(tail, start, checkpoint.size):
+    stop = max(checkpoint.size, tail.size()) if isinstance(tail, StoredTail) else checkpoint.size
+    for data in _entries(tail, start, stop):
         _admit_again(ledger, tail, data)  # (4)
     _require_known_trees(ledger)
     ledger.storage.record_root(checkpoint.size, checkpoint.root)

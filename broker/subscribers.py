@@ -18,6 +18,7 @@ from protocol import limits
 from protocol.problem import Problem
 
 SEND_SECONDS_MAX = 30
+PAGE_ENTRIES = 64  # what is made in one turn of the loop: a few milliseconds, in which everyone else waits
 Send = Callable[[bytes], Awaitable[None]]
 
 
@@ -28,6 +29,7 @@ class Subscriber:
         self.session = session
         self.woken = asyncio.Event()
         self.credit = 0
+        self.caught_up = False  # whether all that credit allows was looked through
         self.owed = 0  # the size that a checkpoint must have to cover what was sent; 0 once one does
         self.after, self.known, self.feed = after, known, feed
 
@@ -40,15 +42,15 @@ class Subscriber:
 
     def next_page(self, deliveries: Deliveries) -> Page | None:
         """What to send now, if there is anything and credit for it; the cursor then stands behind it."""
-        while self.credit:
-            page = deliveries.page(self.session, self.after, self.known, self.credit, self.feed)
+        self.caught_up = True
+        if self.credit:
+            limit = min(self.credit, PAGE_ENTRIES)
+            page = deliveries.page(self.session, self.after, self.known, limit, self.feed)
             part = page.part
-            moved, self.after = part.next > self.after, part.next
+            self.after, self.caught_up = part.next, part.next == part.head.size
             if part.items:
                 self.credit -= len(part.items)
                 return self._sent(page)
-            if not moved or part.next == part.head.size:
-                break
         if self.owed and deliveries.checkpoint_size >= self.owed:
             return self._sent(deliveries.page(self.session, self.after, self.known, 0, self.feed))
         return None
@@ -90,11 +92,13 @@ class Subscribers:
                     if reader_of(session) != reader:
                         raise Problem("not-logged-in", "what this session may read has changed")
                     page = subscriber.next_page(self._deliveries)
-                    if page is None:
-                        await subscriber.woken.wait()
-                    else:
+                    if page is not None:
                         await _send_in_time(send, page.data)
                         self._metrics.entries_sent.inc(len(page.part.items))
+                    if page is None and subscriber.caught_up:
+                        await subscriber.woken.wait()
+                    else:
+                        await asyncio.sleep(0)  # a page is a turn: whoever else waits comes before the next
         finally:
             self._open.discard(subscriber)
 

@@ -18,6 +18,7 @@ from broker.node import Node
 from protocol import limits
 
 KEEPALIVE_SECONDS = 15  # also bounds slow headers
+HANDSHAKE_SECONDS = 10
 SHUTDOWN_SECONDS = 5
 CONNECTIONS_MAX = 8192  # idle ones too; a session's waiting requests are bounded in broker/sessions.py
 
@@ -71,7 +72,13 @@ class Site(web.BaseSite):
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                protocol, host, port, ssl=self._ssl_context, backlog=self._backlog, reuse_address=True
+                protocol,
+                host,
+                port,
+                ssl=self._ssl_context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if self._ssl_context else None,
+                backlog=self._backlog,
+                reuse_address=True,
             )
         except OSError as error:
             raise NodeHomeError(f"cannot listen on {self._listen}: {error.strerror or error}") from None
