@@ -32,10 +32,10 @@ class Outbox(Store):
         self._db.execute("INSERT INTO outbox VALUES (?, ?, ?, NULL, NULL, 'draft', '')", values)
 
     def outbox(self, *states: str) -> list[Outgoing]:
-        """What is in the outbox in these states, oldest first."""
+        """What is in the outbox in these states, as it was written: ids of one millisecond have no order."""
         marks = ", ".join("?" for _ in states)
         rows = self._db.execute(
-            f"SELECT sealed, envelope, receipt, state, problem FROM outbox WHERE state IN ({marks}) ORDER BY id",  # noqa: S608
+            f"SELECT sealed, envelope, receipt, state, problem FROM outbox WHERE state IN ({marks}) ORDER BY rowid",  # noqa: S608
             states,
         )
         return [self._outgoing(*row) for row in rows.fetchall()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,9 +131,9 @@ class Sender:
         Raises Unreachable (it stays in the outbox), Declined (it says whether it does), Tampering.
         """
         async with self._client.turn:
-            for outgoing in self._state.outbox(*OPEN):
-                if outgoing.draft.id < number:
-                    await self._send_quietly(outgoing)
+            waiting = self._state.outbox(*OPEN)
+            for outgoing in itertools.takewhile(lambda one: one.draft.id != number, waiting):
+                await self._send_quietly(outgoing)
             mine = self._state.outgoing(number)
             if mine is not None and mine.state in OPEN:
                 return await self._send(mine)

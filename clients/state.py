@@ -105,8 +105,8 @@ class State(Outbox, Words):
         return Held(arrival, origin, index, bool(own), bytes(entry), bytes(leaf), content, str(problem))  # type: ignore[arg-type]
 
     def bulletins(self, where: str = "1", *values: object) -> list[Held]:
-        """Bulletins by id, which is by the time they were written; ``where`` is one of our own constants."""
-        query = f"SELECT {self._COLUMNS} FROM bulletin WHERE {where} ORDER BY id, origin, idx"  # noqa: S608
+        """Bulletins in the order in which they were logged; ``where`` is one of our own constants."""
+        query = f"SELECT {self._COLUMNS} FROM bulletin WHERE {where} ORDER BY logged, origin, idx"  # noqa: S608
         return [self._held(*row) for row in self._db.execute(query, values).fetchall()]
 
     def bulletin_at(self, origin: str, index: int) -> Held | None:
