@@ -23,7 +23,7 @@ from clients.transport import Wire
 from keys.auditing import LedgerAudit, Terms
 from keys.claims import Claims, parsed
 from keys.deadlines import Deadlines
-from keys.finding import Finding, Report, joined
+from keys.finding import Finding, Report, in_order, joined
 from keys.owed import verifying
 from keys.signing import SigningKey
 from protocol.checkpoint import Checkpoint
@@ -147,7 +147,7 @@ class Auditor:
                 if before != after:
                     index = number * WIDTH + at // HASH_BYTES
                     found = Finding(shown.origin, index, "consistency", f"the leaf kept, {before.hex()}", after.hex())
-                    return replace(report, findings=(*report.findings, found))
+                    return replace(report, findings=in_order((*report.findings, found)))
         return report
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from keys.claims import SKEW_MS, Claims, Derived, Hearing
 from keys.deadlines import Deadlines
 from keys.exchange import Exchange
-from keys.finding import AuditedLedger, Finding, Report
+from keys.finding import AuditedLedger, Finding, Report, in_order
 from keys.memory import Memory, Source
 from keys.owed import Owed
 from keys.replay import Replay, Step
@@ -184,7 +184,7 @@ class LedgerAudit:
         warnings = [*hearing.warnings, *self._warnings()]
         ledger = AuditedLedger(derived.origin, derived.size, self._frontier.root())
         return Report(
-            derived.size, (ledger,), tuple(sorted(self.findings, key=_place)), tuple(warnings),
+            derived.size, (ledger,), in_order(self.findings), tuple(warnings),
             (*self._missing, *hearing.missing),
         )  # fmt: skip
 
@@ -224,10 +224,6 @@ class LedgerAudit:
         self._counts[check] += 1
         if self._counts[check] <= FINDINGS_PER_CHECK_MAX:
             self.findings.append(Finding(self.derived.origin, index, check, expected, found))
-
-
-def _place(finding: Finding) -> int:
-    return -1 if finding.index is None else finding.index
 
 
 BATCH_ENTRIES = limits.TILE_HASHES

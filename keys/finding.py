@@ -62,6 +62,11 @@ class Report:
         }
 
 
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """By index; what is about no entry first."""
+    return tuple(sorted(findings, key=lambda finding: -1 if finding.index is None else finding.index))
+
+
 def joined(reports: Iterable[Report]) -> Report:
     """One report over several ledgers."""
     all_ = tuple(reports)

@@ -12,7 +12,7 @@ from typing import Protocol
 from keys.judge import First, NotSentToMe
 from keys.replay import Step
 from protocol.entry import Entry
-from protocol.statements import Bulletin
+from protocol.statements import Bulletin, statement_hash
 
 
 class Source(Protocol):
@@ -32,13 +32,13 @@ class Source(Protocol):
 
 
 class Memory:
-    """The judge's lookup over the entries taken so far; a few dozen bytes an entry."""
+    """The judge's lookup over the entries taken so far; under 200 bytes an entry."""
 
     def __init__(
         self, source: Source, settle: Callable[[int], None], directory: Callable[[bytes], bytes | None]
     ) -> None:
         self._source, self._settle = source, settle
-        self._first: dict[tuple[str, bytes], First] = {}
+        self._first: dict[bytes, int] = {}
         self._seen: dict[bytes, int] = {}
         self._refused = set[int]()
         self.directory = directory
@@ -50,7 +50,7 @@ class Memory:
             self._refused.add(step.index)
         elif isinstance(accepted.statement, Bulletin):
             header = accepted.statement.header
-            self._first[header.sender, header.id] = First(step.index, accepted.digest)
+            self._first[header.id + header.sender.encode()] = step.index
         else:
             self._seen[accepted.digest] = step.index
 
@@ -64,8 +64,11 @@ class Memory:
 
     def first(self, sender: str, bulletin_id: bytes) -> First | None:
         """The accepted bulletin under this id."""
-        first = self._first.get((sender, bulletin_id))
-        return first if first and self._stands(first.index) else None
+        index = self._first.get(bulletin_id + sender.encode())
+        if index is None or not self._stands(index):
+            return None
+        first = self._read(index)
+        return First(index, statement_hash(first.kind, first.statement))
 
     def seen(self, digest: bytes) -> int | None:
         """Where an accepted statement stands."""
@@ -76,6 +79,9 @@ class Memory:
         """An accepted entry before the one at hand, read back."""
         if index >= self.size or not self._stands(index):
             return None
+        return self._read(index)
+
+    def _read(self, index: int) -> Entry:
         (data,) = self._source.entries(index, index + 1)
         return Entry.decode(data)
 
