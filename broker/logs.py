@@ -5,8 +5,11 @@ No secret is ever an event's value: tokens, passphrases, keys and bodies are not
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 
@@ -36,6 +39,28 @@ class LineLimit:
         return event
 
 
+class _Lossy(io.TextIOBase):
+    """A stream that loses a line rather than raise: a full disk or a closed pipe under the log stops no node."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """All of it, or what fits."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """If it can be."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """As the stream."""
+        return self._stream.isatty()
+
+
 class _HttpServerLog(logging.Handler):
     """What aiohttp complains of, broken requests mostly, as one line each and without a trace."""
 
@@ -48,7 +73,8 @@ class _HttpServerLog(logging.Handler):
 
 
 def configure(budget: Budget, *, as_json: bool) -> None:
-    """For the whole process; called by ``node serve``."""
+    """For the whole process, all that it says on stderr; called by ``node serve``."""
+    sys.stderr = cast("TextIO", _Lossy(sys.stderr))
     shape: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if as_json
