@@ -21,6 +21,7 @@ from keys.replay import Replay
 from keys.signing import SignatureCheck, SigningKey
 from protocol import canonical, limits, merkle
 from protocol.entry import WRAP_BYTES, Entry, Link, Submission
+from protocol.record import record
 from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin, Kind
 from protocol.times import DAY_MS
 from protocol.treehead import Receipt, TreeHead
@@ -31,7 +32,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Staged:
     """A submission that the judge accepted, and the signature checks it owes."""
 
@@ -195,9 +196,10 @@ class Ledger:
         """Show the group to readers and give a receipt for each entry, all under one head."""
         self.advance(built)
         self.head = self._sign_head(self.tree.size, built.time)
+        paths = self.tree.newest_inclusions(built.entries[0].index)
         return [
-            Receipt(new.index, entry.time, entry.link, self.tree.inclusion(new.index, self.head.size), self.head)
-            for new, entry in zip(built.entries, built.decoded, strict=True)
+            Receipt(new.index, entry.time, entry.link, path, self.head)
+            for new, entry, path in zip(built.entries, built.decoded, paths, strict=True)
         ]
 
     def receipt_of(self, index: int) -> Receipt:
@@ -268,24 +270,19 @@ class Replayed:
 def _new_entry(index: int, entry: Entry, staged: Staged, exchange: Exchange) -> NewEntry:
     """An entry with what lies beside it, whom it is for, and under what it is found again."""
     data = entry.encode()
-    submission, statement = staged.submission, staged.accepted.statement
-    new = NewEntry(
-        index=index,
-        kind=entry.kind,
-        data=data,
-        leaf=merkle.leaf_hash(data),
-        digest=staged.accepted.digest,
-        readers=(EVERYONE,),
-    )
+    submission, accepted = staged.submission, staged.accepted
+    statement = accepted.statement
+    found_by = index, entry.kind, data, merkle.leaf_hash(data), accepted.digest
     if isinstance(statement, Bulletin):
         header = statement.header
-        bundles = [exchange.bundle_of(addressee, staged.time) for addressee in header.addressees]
-        seats = [seat.signing.key_id for bundle in bundles if bundle for seat in exchange.seats_of(bundle)]
-        return replace(
-            new,
-            readers=tuple(addressee.agency for addressee in header.addressees),
+        named = [exchange.seats_named(addressee, staged.time) for addressee in header.addressees]
+        seats = [seat.signing.key_id for seats in named for seat in seats or ()]
+        wraps = zip(seats, submission.wraps, strict=bool(submission.wraps))
+        return NewEntry(
+            *found_by,
+            readers=tuple([addressee.agency for addressee in header.addressees]),
             bulletin=(header.sender, header.id),
-            wraps=tuple(StoredWrap(*pair) for pair in zip(seats, submission.wraps, strict=bool(submission.wraps))),
+            wraps=tuple([StoredWrap(*wrap) for wrap in wraps]),
             body=submission.body or None,  # none where a ledger is taken back from a copy that lacks it
             body_hash=statement.body,
             expires=header.expires,
@@ -295,7 +292,7 @@ def _new_entry(index: int, entry: Entry, staged: Staged, exchange: Exchange) -> 
             AcknowledgedLine(line.origin, line.index, statement.sender, line.state, line.time)
             for line in statement.lines
         )
-        return replace(new, readers=(statement.sender, statement.to), acknowledged=lines)
-    if staged.accepted.directory is not None:
-        return replace(new, body=submission.body, body_hash=staged.accepted.directory.hash)
-    return new
+        return NewEntry(*found_by, readers=(statement.sender, statement.to), acknowledged=lines)
+    if accepted.directory is not None:
+        return NewEntry(*found_by, (EVERYONE,), body=submission.body, body_hash=accepted.directory.hash)
+    return NewEntry(*found_by, (EVERYONE,))

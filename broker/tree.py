@@ -80,6 +80,10 @@ class Tree:
         """The path of a leaf in the tree of ``size``."""
         return tuple(merkle.inclusion_path(index, size, self.node))
 
+    def newest_inclusions(self, start: int) -> list[tuple[bytes, ...]]:
+        """The paths of all leaves from ``start`` on, in the tree as it is now."""
+        return [tuple(path) for path in merkle.inclusion_paths(start, self.size, self.node)]
+
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """That the tree of ``new`` leaves extends that of ``old``."""
         return tuple(merkle.consistency_path(old, new, self.node))

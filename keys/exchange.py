@@ -6,6 +6,7 @@ or suspended. It decides nothing: that is keys/judge.py.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -94,6 +95,24 @@ class Exchange:
             if held.hash == recipient.bundle:
                 return held.bundle
         return None
+
+    @functools.cached_property
+    def _named(self) -> dict[tuple[str, bytes], tuple[HeldBundle, tuple[Seat, ...]]]:
+        """The bundles that headers named so far, by agency and hash: nearly all name the same few."""
+        return {}
+
+    def seats_named(self, recipient: Recipient, time: int) -> tuple[Seat, ...] | None:
+        """The seats that are not revoked of the bundle that a header names; None if that does not count at ``time``."""
+        key = recipient.agency, recipient.bundle
+        if key not in self._named:
+            agency = self.agency(recipient.agency)
+            chain = self.chain(agency) if agency else ()
+            held = next((held for held in chain if held.hash == recipient.bundle), None)
+            if held is None:
+                return None
+            self._named[key] = held, tuple(self.seats_of(held.bundle))
+        held, seats = self._named[key]
+        return seats if held.runs(time) else None
 
     def seats_of(self, bundle: KeyBundle) -> list[Seat]:
         """The seats of a bundle that are not revoked, in its order: one wrap for each."""

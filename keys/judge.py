@@ -157,19 +157,18 @@ def _judge_wraps(case: Case, bulletin: Bulletin) -> None:
     """(6) For each addressee a bundle that runs, and exactly one wrap for each of its seats not revoked, in order."""
     expected: list[bytes] = []
     for addressee in bulletin.header.addressees:
-        bundle, named = case.exchange.bundle_of(addressee, case.time), (addressee.agency,)
-        if bundle is None:
-            raise Refused(6, "stale-keys", f"the bundle of {named[0]} that it names does not run", None, named)
-        seats = case.exchange.seats_of(bundle)
+        seats, name = case.exchange.seats_named(addressee, case.time), addressee.agency
+        if seats is None:
+            raise Refused(6, "stale-keys", f"the bundle of {name} that it names does not run", None, (name,))
         if not seats:
-            raise Refused(6, "stale-keys", f"every seat in the bundle of {named[0]} is revoked", None, named)
+            raise Refused(6, "stale-keys", f"every seat in the bundle of {name} is revoked", None, (name,))
         expected += [seat.kem.key_id for seat in seats]
     if [wrap.kem_key_id for wrap in bulletin.wraps] != expected:
         raise Refused(6, "stale-keys", "the wraps are not one for each seat in force")
 
 
 def _judge_relation(case: Case, header: Header, relation: Relation) -> None:
-    """(7) Supersede and cancel one's own, of the same status, to all who had it; answer what one was asked. Elsewhere, form only."""
+    """(7) Supersede and cancel one's own, of one status, to all who had it; answer what one was asked; else, form."""
     target = _target(case, relation.origin, relation.index, relation.leaf)
     if target is None:
         return

@@ -50,6 +50,27 @@ def inclusion_path(index: int, size: int, nodes: Nodes) -> list[bytes]:
     return [_range_hash(*sibling, nodes) for sibling in reversed(siblings)]
 
 
+def inclusion_paths(start: int, size: int, nodes: Nodes) -> list[list[bytes]]:
+    """The paths of the newest leaves [start, size): what they share is found once."""
+    if not 0 <= start <= size:
+        raise ValueError(f"no leaf {start} in a tree of {size}")
+    paths: list[list[bytes]] = []
+
+    def descend(low: int, high: int, above: list[bytes]) -> None:
+        """Every path through the subtree over [low, high), whose own begins with ``above``, its sibling first."""
+        if high - low == 1:
+            paths.append(above)
+            return
+        middle = low + _split(high - low)
+        if start < middle:
+            descend(low, middle, [_range_hash(middle, high, nodes), *above])
+        descend(middle, high, [_range_hash(low, middle, nodes), *above])
+
+    if start < size:
+        descend(0, size, [])
+    return paths
+
+
 def consistency_path(old: int, new: int, nodes: Nodes) -> list[bytes]:
     """What shows that the tree over ``new`` leaves begins with the ``old`` ones; empty if ``old`` is 0 or ``new``."""
     if not 0 <= old <= new:

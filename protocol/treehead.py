@@ -9,6 +9,7 @@ from protocol.canonical import Fields, Wire
 from protocol.entry import Entry, Link
 from protocol.errors import Malformed, ProofFailed
 from protocol.pae import Domain, pae
+from protocol.record import record
 from protocol.signing import Signature
 
 
@@ -58,7 +59,7 @@ class TreeHead:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Receipt:
     """That an entry stands at an index for ever: the rest of its leaf, its path, and the head it leads to.
 

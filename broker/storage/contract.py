@@ -14,12 +14,13 @@ from typing import Protocol
 
 from keys.judge import First
 from protocol.entry import Entry
+from protocol.record import record
 from protocol.statements import Kind
 
 EVERYONE = ""  # the reader whom governance is for
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredWrap:
     """A wrap and the seat it is for, by its signing key, which outlives its bundles."""
 
@@ -38,7 +39,7 @@ class AcknowledgedLine:
     time: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NewEntry:
     """An entry to append, with what lies beside it and under what it is found again."""
 

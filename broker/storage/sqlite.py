@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 
 from broker.errors import NodeHomeError, StorageError, StorageUnsure
@@ -32,6 +33,7 @@ from protocol.statements import Kind
 SCHEMA_VERSION = 1
 CHECKPOINTS_KEPT = 64
 _BUSY_SECONDS = 5.0
+_ROWS_A_STATEMENT_MAX = 1024  # of at most five values; SQLite binds 32,766
 
 
 def create(path: Path) -> None:
@@ -62,6 +64,18 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA cache_size = -16384")
     return connection
+
+
+def _insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Many rows a statement: for each one the interpreter's lock is given away, and won back from a loop that is busy.
+
+    A group of 64 bulletins has some 600 rows, and would wait for the loop as often.
+    """
+    for at in range(0, len(rows), _ROWS_A_STATEMENT_MAX):
+        part = rows[at : at + _ROWS_A_STATEMENT_MAX]
+        values = f"({', '.join('?' * len(part[0]))})"
+        statement = f"INSERT {into} VALUES {', '.join([values] * len(part))}"  # noqa: S608 - our own names
+        db.execute(statement, list(chain.from_iterable(part)))
 
 
 def copy_ledger(source: Path, target: Path) -> None:
@@ -132,32 +146,15 @@ class SqliteStorage:
             (size,) = db.execute("SELECT coalesce(max(idx) + 1, 0) FROM entry").fetchone()
             if entries[0].index != size:
                 raise sqlite3.IntegrityError(f"entry {entries[0].index} does not follow {size} entries")
-            db.executemany(
-                "INSERT INTO entry VALUES (?, ?, ?, ?)", [(e.index, int(e.kind), e.data, e.leaf) for e in entries]
-            )
-            db.executemany(
-                "INSERT INTO bulletin VALUES (?, ?, ?, ?)",
-                [(*e.bulletin, e.index, e.digest) for e in entries if e.bulletin],
-            )
-            db.executemany(
-                "INSERT INTO statement VALUES (?, ?)", [(e.digest, e.index) for e in entries if not e.bulletin]
-            )
-            db.executemany(
-                "INSERT INTO delivery VALUES (?, ?)", [(reader, e.index) for e in entries for reader in e.readers]
-            )
-            db.executemany(
-                "INSERT INTO wrap VALUES (?, ?, ?)",
-                [(e.index, wrap.seat_key_id, wrap.data) for e in entries for wrap in e.wraps],
-            )
-            db.executemany(
-                "INSERT INTO body VALUES (?, ?, ?, ?)",
-                [(e.index, e.body_hash, e.expires, e.body) for e in entries if e.body_hash],
-            )
-            db.executemany(
-                "INSERT OR IGNORE INTO acknowledged VALUES (?, ?, ?, ?, ?)",
-                [(a.origin, a.index, a.agency, a.state, a.time) for e in entries for a in e.acknowledged],
-            )
-            db.executemany("INSERT INTO tile VALUES (?, ?, ?, ?)", [(t.level, t.index, t.data, t.root) for t in tiles])
+            _insert(db, "INTO entry", [(e.index, int(e.kind), e.data, e.leaf) for e in entries])
+            _insert(db, "INTO bulletin", [(*e.bulletin, e.index, e.digest) for e in entries if e.bulletin])
+            _insert(db, "INTO statement", [(e.digest, e.index) for e in entries if not e.bulletin])
+            _insert(db, "INTO delivery", [(reader, e.index) for e in entries for reader in e.readers])
+            _insert(db, "INTO wrap", [(e.index, wrap.seat_key_id, wrap.data) for e in entries for wrap in e.wraps])
+            _insert(db, "INTO body", [(e.index, e.body_hash, e.expires, e.body) for e in entries if e.body_hash])
+            lines = [(a.origin, a.index, a.agency, a.state, a.time) for e in entries for a in e.acknowledged]
+            _insert(db, "OR IGNORE INTO acknowledged", lines)
+            _insert(db, "INTO tile", [(tile.level, tile.index, tile.data, tile.root) for tile in tiles])
 
     def expirable(self, before: int, limit: int) -> list[int]:
         """Through a partial index that holds only those."""

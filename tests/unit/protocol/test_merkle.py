@@ -79,6 +79,15 @@ def test_the_rolling_hash_over_all_subtrees_is_the_published_one(empty: bool) ->
     assert rolling.hexdigest() == SUBTREES[empty]
 
 
+@pytest.mark.parametrize("size", range(1, 40))
+def test_the_paths_of_the_newest_leaves_are_those_of_each(size: int) -> None:
+    """However many are new."""
+    nodes = trees.memory(ROLLING[:size])
+    each = [merkle.inclusion_path(index, size, nodes) for index in range(size)]
+    for start in range(size + 1):
+        assert merkle.inclusion_paths(start, size, nodes) == each[start:]
+
+
 def test_the_rolling_hash_over_all_inclusion_paths_is_the_published_one() -> None:
     """In a subtree a path is that of the tree that begins at it."""
     rolling = hashlib.sha256()
