@@ -84,8 +84,7 @@ class Deliveries:
         """The entries for this reader from index ``after``; ``known`` is the tree size that it has verified before."""
         self._require_served(after, known)
         self._forget_older_heads()
-        who = None if session.speaker.audits else session.key_id
-        name = (who, after, known, limit, feed)
+        name = (session.key_id, after, known, limit, feed)
         page = self._pages.get(name)
         if page is None:
             part = self._part(session, after, known, limit, feed)
@@ -179,7 +178,7 @@ class Deliveries:
         withheld = self.why_withheld(session, served.header)
         if withheld is not None:
             return Item(index, served.data, path, withheld=withheld)
-        wrap = None if session.speaker.audits else self._ledger.storage.wrap(index, session.key_id)
+        wrap = self.wrap_for(session, index, served.header)
         if served.gone:
             return Item(index, served.data, path, wrap, withheld=self.why_gone(served.header))
         return Item(index, served.data, path, wrap, served.body)
@@ -192,6 +191,15 @@ class Deliveries:
         if speaker.kind != "seat" or speaker.agency is None or not header.is_sent_to(speaker.agency):
             return "not-a-recipient"
         return why_not_recipient(self._ledger.exchange, header, speaker.agency)
+
+    def wrap_for(self, session: Session, index: int, header: Header) -> bytes | None:
+        """The reader's own wrap. An auditor has one where it is a recipient too, and step (5) still admits it."""
+        speaker = session.speaker
+        if speaker.audits and speaker.agency != header.sender:
+            agency = speaker.agency or ""
+            if not header.is_sent_to(agency) or why_not_recipient(self._ledger.exchange, header, agency) is not None:
+                return None
+        return self._ledger.storage.wrap(index, session.key_id)
 
     def why_gone(self, header: Header) -> str:
         """``expunged`` at the end of its retention; ``missing`` where a restored ledger still lacks it."""

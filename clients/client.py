@@ -223,13 +223,12 @@ class Client:
         if isinstance(answer, Problem):
             raise Declined(f"{answer.code}: {answer.detail}", answer.hint, answer.code) from answer
         try:
-            self.sender.check_receipt(submission, answer)
+            return self.sender.checked_receipt(submission, answer)
         except Tampering as found:
             with self.state.transaction():
                 self.state.add_alarm(now_ms(), found.check, found.origin, found.index, found.detail)
                 self.state.add_evidence(now_ms(), found.origin, found.index or 0, "receipt", answer.encode())
             raise
-        return answer
 
     async def post_governance(self, submission: Submission) -> Receipt:
         """Post governance, and take it in."""

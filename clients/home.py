@@ -79,7 +79,7 @@ class Home:
             raise UsageError(f"{folder} holds a home already", "name another with --home")
         write_private(folder / "keyring", seal_keyring(keyring, passphrase))
         home = cls._with_profile(folder, profile)
-        home._passphrase, home._keyring = passphrase, keyring
+        home._passphrase, home._keyring = passphrase, keyring  # noqa: SLF001 - its own class
         return home
 
     @classmethod

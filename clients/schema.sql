@@ -4,7 +4,8 @@ CREATE TABLE ledger (              -- a ledger as far as it is verified; the cur
     size       INTEGER NOT NULL,
     root       BLOB NOT NULL,
     next       INTEGER NOT NULL,
-    checkpoint TEXT NOT NULL
+    checkpoint TEXT NOT NULL,
+    time       INTEGER NOT NULL    -- admission time of the last entry seen
 ) STRICT;
 CREATE TABLE governance (
     origin TEXT NOT NULL,

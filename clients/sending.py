@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clients.clock import now_ms
@@ -241,8 +241,8 @@ class Sender:
             self._state.set_outgoing(header.id, "receipted", receipt=receipt.encode())
             self._state.count_receipt(header)
 
-    def check_receipt(self, submission: Submission, receipt: Receipt) -> None:
-        """That the node signed for exactly this statement. Raises Tampering."""
+    def checked_receipt(self, submission: Submission, receipt: Receipt) -> Receipt:
+        """The receipt with its entry, which makes it evidence by itself. Raises Tampering if it is for another."""
         entry = Entry(submission.kind, submission.statement, submission.signatures, receipt.time, receipt.link)
         try:
             receipt.leaf_of(entry)
@@ -250,6 +250,7 @@ class Sender:
             raise Tampering("receipt", error.detail, receipt.head.origin, receipt.index) from error
         if self._client.exchange.directory is not None:
             self._client.replica.check_signed(receipt.head)
+        return replace(receipt, entry=receipt.entry or entry.encode())
 
 
 _UNSENT = "it expired before it could be sent"

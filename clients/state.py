@@ -26,6 +26,7 @@ class Verified:
     root: bytes = EMPTY_ROOT
     next: int = 0
     checkpoint: str = ""
+    time: int = 0  # admission time of the last entry seen: none that follows is earlier
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class State(Outbox, Words):
 
     def set_verified(self, verified: Verified) -> None:
         """Move the cursor; commit it with what was received below it."""
-        values = (verified.origin, verified.size, verified.root, verified.next, verified.checkpoint)
-        self._db.execute("INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?)", values)
+        known = (verified.origin, verified.size, verified.root, verified.next, verified.checkpoint, verified.time)
+        self._db.execute("INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?)", known)
 
     def governance(self, origin: str) -> list[tuple[int, bytes]]:
         """Index and entry of all governance of a ledger, in order."""

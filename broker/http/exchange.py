@@ -25,6 +25,7 @@ from protocol.login import decode_signed
 from protocol.page import parse_cursor
 from protocol.problem import Problem
 from protocol.statements import Bulletin, Kind
+from protocol.treehead import Receipt
 
 VERSION = "0.1.0"
 routes = web.RouteTableDef()
@@ -139,20 +140,31 @@ async def post_entries(request: web.Request) -> web.Response:
     if len(envelopes) == 1:
         receipt = await node.door.post(session, envelopes[0])
         return _msgpack(canonical.encode([receipt.encode()]))
-    answers = await asyncio.gather(*(_post_one(request, session, envelope) for envelope in envelopes))
-    return _msgpack(canonical.encode(list(answers)))
+    receipts = [_post(node, session, envelope) for envelope in envelopes]
+    answers = await asyncio.gather(*receipts, return_exceptions=True)
+    return _msgpack(canonical.encode([_answer(request, session, answer) for answer in answers]))
 
 
-async def _post_one(request: web.Request, session: Session, envelope: bytes) -> bytes | str:
-    """A receipt as bytes, or a problem as JSON text."""
+def _post(node: Node, session: Session, envelope: bytes) -> asyncio.Future[Receipt]:
+    """One of a batch: a refusal is its own answer, and stops no other."""
     try:
-        return (await node_of(request).door.post(session, envelope)).encode()
-    except ProtocolError as error:
-        problem = Problem(error.code, error.detail, {"step": 1})
-    except Problem as found:
-        problem = found.with_traceback(None)  # as in broker/http/request.py
-    note_refusal(request, problem, session)
-    return problem.to_json().decode()
+        return node.door.post(session, envelope)
+    except (Problem, ProtocolError) as refused:
+        receipt = asyncio.get_running_loop().create_future()
+        receipt.set_exception(refused)
+        return receipt
+
+
+def _answer(request: web.Request, session: Session, answer: Receipt | BaseException) -> bytes | str:
+    """A receipt as bytes, or a problem as JSON text."""
+    if isinstance(answer, Receipt):
+        return answer.encode()
+    if isinstance(answer, ProtocolError):
+        answer = Problem(answer.code, answer.detail, {"step": 1})
+    if not isinstance(answer, Problem):
+        raise answer
+    note_refusal(request, answer, session)
+    return answer.to_json().decode()
 
 
 @routes.get("/v1/deliveries")
@@ -207,5 +219,4 @@ async def get_body(request: web.Request) -> web.Response:
         if node.deliveries.why_gone(header) == "expunged":
             raise Problem("expunged", "the body was expunged at the end of its retention")
         raise Problem("not-found", "this node was restored and lacks the body until its sender posts it again")
-    wrap = None if session.speaker.audits else node.storage.wrap(index, session.key_id)
-    return _msgpack(canonical.encode([body, wrap]))
+    return _msgpack(canonical.encode([body, node.deliveries.wrap_for(session, index, header)]))

@@ -101,6 +101,37 @@ def test_a_page_that_holds_is_believed(pages: Pages, replica: Replica) -> None:
     assert replica.verified.size == replica.verified.next == known + 1
 
 
+def test_a_home_that_was_closed_still_knows_the_last_time(pages: Pages, replica: Replica) -> None:
+    """An entry that is earlier than the last bulletin breaks the order of time, after a restart too. SPEC 12.4.1."""
+    admit(pages.ledger, pages.world.bulletin(), NOW + 3_600_000)
+    replica.take(pages.part(replica.verified.size))
+
+    class Kept(Empty):
+        def verified(self, origin: str) -> Verified:
+            return replica.verified
+
+        def governance(self, origin: str) -> list[tuple[int, bytes]]:
+            return list(pages.ledger.storage.governance())
+
+        def governance_body(self, origin: str, sha256: bytes) -> Any:
+            return pages.ledger.storage.directory(sha256)
+
+    reopened = Replica(Kept(), ORIGIN, pages.world.pin)  # type: ignore[arg-type]
+    pages.ledger.time = NOW  # a node that forgets its own time
+    admit(pages.ledger, pages.world.bulletin(), NOW)
+    (believed,) = reopened.take(pages.part(reopened.verified.size))
+    assert [fault.check for fault in believed.step.faults] == ["time-order"]
+
+
+def test_a_directory_whose_json_is_withheld_is_no_page(pages: Pages, replica: Replica) -> None:
+    """Else a node could keep a reader under the version before. SPEC 11.3.1."""
+    admit(pages.ledger, pages.world.with_directory().publication())
+    part = pages.part(replica.verified.size)
+    with pytest.raises(Tampering) as raised:
+        replica.take(replace(part, items=(replace(part.items[0], body=None),)))
+    assert raised.value.check == "directory-missing"
+
+
 def test_delivery_waits_for_no_checkpoint_and_no_cosignature(pages: Pages, replica: Replica) -> None:
     """A page without one is believed as well. SPEC 11.3.3."""
     admit(pages.ledger, pages.world.bulletin())
