@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from broker.errors import LedgerBroken, StorageError, StorageUnsure
+from broker.ledger import Built
 from broker.node import Node
 from clients.transport import Wire
 from protocol.problem import Problem
@@ -166,14 +168,23 @@ async def test_a_part_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         assert (await problem_of(sender, world, node)).code == "stopping"
 
 
-async def test_a_stop_finishes_what_was_taken(tmp_path: Path) -> None:
-    """What waits for its receipt gets it; then comes a last checkpoint over all of it; then nothing more."""
-    world = world_of_today()
+async def test_a_stop_finishes_what_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on its way to the disk gets its receipts; then comes a last checkpoint over all of it."""
+    world, began, go_on = world_of_today(), threading.Event(), threading.Event()
     async with live_node(tmp_path, world) as node, logged_in(node, "pk-liaison/desk") as sender:
+        commit = node.ledger.commit
+
+        def slow(built: Built) -> None:
+            began.set()
+            go_on.wait(30)
+            commit(built)
+
+        monkeypatch.setattr(node.ledger, "commit", slow)
         bulletins = [world.bulletin(created=node.clock()) for _ in range(40)]
         posting = asyncio.create_task(sender.post(bulletins))
-        await until(lambda: node.writer._appending)
+        assert await asyncio.to_thread(began.wait, 30)
         node.begin_stop()
+        go_on.set()
         answers = await posting
     receipts = [answer for answer in answers if not isinstance(answer, Problem)]
     assert receipts
