@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from broker.ledger import Ledger
@@ -30,14 +31,14 @@ class Door:
         if not self._attempts.spend(who, policy.attempts_per_minute):
             raise Problem("too-many-attempts", f"{who} has used its attempts of this minute", {"step": 0})
 
-    async def post(self, session: Session, envelope: bytes) -> Receipt:
-        """Admit one submission of a session. Raises Problem, ProtocolError."""
+    def post(self, session: Session, envelope: bytes) -> asyncio.Future[Receipt]:
+        """Admit one submission of a session. Raises Problem and ProtocolError; the future too, where it came so far."""
         self.spend_attempt(session)
         self._standing.require_running()
         self._standing.require_signing()
         submission = Submission.decode(envelope)
         _require_speaks_for(session, submission)
-        return await self._writer.submit(submission)
+        return self._writer.submit(submission)
 
 
 def _require_speaks_for(session: Session, submission: Submission) -> None:

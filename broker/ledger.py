@@ -58,29 +58,47 @@ class Built:
     time: int
 
 
-class Beside:
-    """The judge's lookup while a directory is being posted: the store, and the JSON that came with the statement."""
+class Replayed:
+    """The lookup of a replay over one's own store: only what stands before ``index`` exists."""
 
-    def __init__(self, storage: Storage, body: bytes) -> None:
-        self._storage, self._body = storage, body
+    def __init__(self, storage: Storage, index: int = 0) -> None:
+        self._storage = storage
+        self.index = index
 
     def first(self, sender: str, bulletin_id: bytes) -> First | None:
-        """From the store."""
-        return self._storage.first(sender, bulletin_id)
+        """An earlier bulletin under this id."""
+        first = self._storage.first(sender, bulletin_id)
+        return first if first and first.index < self.index else None
 
     def seen(self, digest: bytes) -> int | None:
-        """From the store."""
-        return self._storage.seen(digest)
+        """An earlier statement with this hash."""
+        index = self._storage.seen(digest)
+        return index if index is not None and index < self.index else None
 
     def entry(self, index: int) -> Entry | NotSentToMe | None:
-        """From the store; every entry of a node's own ledger was accepted."""
-        return self._storage.entry(index)
+        """An earlier entry."""
+        return self._storage.entry(index) if index < self.index else None
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """The JSON beside the ledger."""
+        return self._storage.directory(sha256)
+
+
+class Beside(Replayed):
+    """The judge's lookup for what is posted: the first ``size`` entries, and the JSON that came with a directory.
+
+    Every entry of a node's own ledger was accepted. What a commit on another thread has just added is not there yet.
+    """
+
+    def __init__(self, storage: Storage, size: int, body: bytes) -> None:
+        super().__init__(storage, size)
+        self._body = body
 
     def directory(self, sha256: bytes) -> bytes | None:
         """What was posted beside the statement, if it is what the statement names."""
         if self._body and hashlib.sha256(self._body).digest() == sha256:
             return self._body
-        return self._storage.directory(sha256)
+        return super().directory(sha256)
 
 
 class Ledger:
@@ -104,6 +122,7 @@ class Ledger:
         last = self.storage.entry(self.tree.size - 1) if self.tree.size else None
         self.exchange, self.link = replay.exchange, replay.link
         self.time = last.time if last else 0
+        self.committed = self.tree.size
         self.broken = self._why_broken()
         self.head = self._last_signed_head() if self.broken else self._sign_head(self.tree.size, self.time)
 
@@ -133,10 +152,11 @@ class Ledger:
     def stage(self, submission: Submission, now: int) -> Staged:
         """Judge one submission, and what lies beside it. Raises Refused.
 
-        The state is the committed one: a group holds at most one governance statement, alone (``broker/writer.py``).
+        The state is that of what is promised: governance comes alone, and duplicates wait (``broker/admission.py``).
         """
         admitted = max(now, self.time)
-        verdict = judge(self.exchange, submission, admitted, Beside(self.storage, submission.body))
+        lookup = Beside(self.storage, self.committed, submission.body)
+        verdict = judge(self.exchange, submission, admitted, lookup)
         if isinstance(verdict, Refused):
             raise verdict
         self._check_beside(submission, verdict)
@@ -191,6 +211,7 @@ class Ledger:
     def advance(self, built: Built) -> None:
         """The state after a committed group. Nothing is signed."""
         self.exchange, self.link, self.time = built.exchange, built.link, built.time
+        self.committed = built.entries[-1].index + 1
 
     def promise(self, built: Built) -> list[Receipt]:
         """Show the group to readers and give a receipt for each entry, all under one head."""
@@ -239,32 +260,6 @@ class Ledger:
         """Index and bytes of [start, stop), a tile's worth at a time."""
         for at in range(start, stop, limits.TILE_HASHES):
             yield from enumerate(self.storage.entry_bytes(at, min(stop, at + limits.TILE_HASHES)), at)
-
-
-class Replayed:
-    """The lookup of a replay over one's own store: only what stands before ``index`` exists."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self.index = 0
-
-    def first(self, sender: str, bulletin_id: bytes) -> First | None:
-        """An earlier bulletin under this id."""
-        first = self._storage.first(sender, bulletin_id)
-        return first if first and first.index < self.index else None
-
-    def seen(self, digest: bytes) -> int | None:
-        """An earlier statement with this hash."""
-        index = self._storage.seen(digest)
-        return index if index is not None and index < self.index else None
-
-    def entry(self, index: int) -> Entry | NotSentToMe | None:
-        """An earlier entry."""
-        return self._storage.entry(index) if index < self.index else None
-
-    def directory(self, sha256: bytes) -> bytes | None:
-        """The JSON beside the ledger."""
-        return self._storage.directory(sha256)
 
 
 def _new_entry(index: int, entry: Entry, staged: Staged, exchange: Exchange) -> NewEntry:

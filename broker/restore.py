@@ -143,7 +143,7 @@ def _admit_again(ledger: Ledger, tail: Tail, data: bytes) -> None:
     try:
         entry = Entry.decode(data)
         body = _body_of(decode(entry.kind, entry.statement), tail)
-        verdict = judge(ledger.exchange, entry, entry.time, Beside(ledger.storage, body))
+        verdict = judge(ledger.exchange, entry, entry.time, Beside(ledger.storage, ledger.committed, body))
         if isinstance(verdict, Refused):
             raise verdict
         verify_all(verdict.checks)

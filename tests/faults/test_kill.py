@@ -29,7 +29,7 @@ from tests.support.process import NodeProcess, make_home
 from tests.support.world import World, node_keys
 
 WORKERS = 6
-LAST_STRAW = 24  # what is sent at once just before the kill
+LAST_STRAW = 64  # what is sent at once just before the kill
 ENDLESS = Policy(attempts_per_minute=10**9, bulletins_per_hour=10**9)
 
 
