@@ -24,6 +24,7 @@ from clients.listening import listen
 from clients.opening import Opener
 from clients.outbox import OPEN
 from clients.promises import Promises, may_go_back
+from clients.reopening import reopen
 from clients.replica import Believed, Replica
 from clients.seeds import destroy_old_seeds
 from clients.sending import Sender
@@ -39,7 +40,7 @@ from protocol.names import format_id
 from protocol.page import Part
 from protocol.parties import Node
 from protocol.problem import Problem
-from protocol.statements import Bulletin, Kind
+from protocol.statements import LINKED, Bulletin, Kind
 from protocol.treehead import Receipt
 
 __all__ = ["Client", "now_ms"]
@@ -69,13 +70,16 @@ class Client:
         self._seeds_checked = False
 
     def _node(self) -> Node:
-        """The home node, by the newest directory verified here, else by the one that was joined with."""
+        """The home node by the newest directory known here: from its ledger, or joined with, which is verified too.
+
+        To join again is how a home gets in that was away while the node's certificate changed.
+        """
         directory = self.replica.exchange.directory
+        newest = max((self.home.folder / "directory").glob("*.json"), key=_version_in_name, default=None)
+        if newest is not None and (directory is None or _version_in_name(newest) > directory.version):
+            directory = Directory.decode(newest.read_bytes())
         if directory is None:
-            files = sorted((self.home.folder / "directory").glob("*.json"), key=_version_in_name)
-            if not files:
-                raise UsageError("this home has no directory", "join again with the directory's file")
-            directory = Directory.decode(files[-1].read_bytes())
+            raise UsageError("this home has no directory", "join again with the directory's file")
         node = directory.by_origin.get(self.home.profile.origin)
         if node is None:
             raise UsageError(f"no node {self.home.profile.origin} in the directory")
@@ -119,6 +123,7 @@ class Client:
                 if part.next >= part.head.size:
                     break
         await self.promises.check(promised)
+        await reopen(self)
         if not self._seeds_checked:
             self._seeds_checked = True
             destroy_old_seeds(self.home, now_ms())
@@ -166,6 +171,8 @@ class Client:
             raise
         self.replica = replica
         self._save_directories()
+        if any(one.entry.kind in LINKED for one in believed):  # who may read what may be another now
+            await reopen(self)
         return True
 
     def _read_anew(self) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from clients.clock import now_ms
 from clients.drafts import Draft
-from clients.opening import Opener
+from clients.opening import Opened, Opener
 from clients.outbox import CLOSED
 from clients.replica import Believed
-from clients.state import State
+from clients.state import Held, State
 from protocol.header import Header
 from protocol.statements import GOVERNANCE, Acknowledgement, Bulletin, decode
 
@@ -47,17 +47,29 @@ class Keeper:
         own = header.sender == self._agency
         if not own and not header.is_sent_to(self._agency):
             return  # an auditor's page has everything
-        opened = self._opener.open(one, bulletin, body, wrap)
+        opened = self._opener.open(place[1], bulletin, body, wrap, one.item.withheld)
         self._state.add_bulletin(place, header, one.entry, opened.content, opened.problem, own=own)
         for relation in header.relations:
             self._state.add_relation(relation, place)
+        self._raise_alarms(place, header, opened)
+        if own:
+            self._settle_own(header)
+
+    def open_again(self, held: Held, bulletin: Bulletin, body: bytes, wrap: bytes | None) -> bool:
+        """Whether a bulletin that stood here unread could be opened after all."""
+        opened = self._opener.open(held.index, bulletin, body, wrap)
+        self._raise_alarms((held.origin, held.index), bulletin.header, opened)
+        if opened.content is not None:
+            self._state.set_opened(held, opened.content)
+        return opened.content is not None
+
+    def _raise_alarms(self, place: tuple[str, int], header: Header, opened: Opened) -> None:
+        """What opening a bulletin showed that must not be."""
         if opened.missing:
             detail = f"{header.sender} had receipts for {opened.missing} more in {header.feed} than ever came here"
             self._state.add_alarm(now_ms(), "denied", *place, detail)
         if opened.problem == "body-altered" or opened.problem.startswith("cannot-open"):
             self._state.add_alarm(now_ms(), "body", *place, opened.problem)
-        if own:
-            self._settle_own(header)
 
     def _settle_own(self, header: Header) -> None:
         """What stands in the ledger was sent, whatever a home restored from an older copy believes."""

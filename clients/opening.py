@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 
 from clients.home import Home
-from clients.replica import Believed
 from keys.errors import CannotOpen
 from keys.keyring import Keyring
 from keys.sealing import OpenedWrap, open_body, open_wrap
@@ -31,15 +30,17 @@ class Opener:
         self._home, self._agency, self._state = home, home.profile.agency, home.state
         self._seeds = _seeds(home.keyring)
 
-    def open(self, believed: Believed, bulletin: Bulletin, body: bytes | None, wrap: bytes | None) -> Opened:
-        """Whatever is wrong is said in ``problem``: the bulletin stands in the ledger all the same."""
-        if believed.item.withheld:
-            return Opened(None, f"withheld: {believed.item.withheld}")
+    def open(
+        self, index: int, bulletin: Bulletin, body: bytes | None, wrap: bytes | None, withheld: str = ""
+    ) -> Opened:
+        """Whatever is wrong is said in ``problem``: the bulletin stands at ``index`` all the same."""
+        if withheld:
+            return Opened(None, f"withheld: {withheld}")
         if wrap is None or body is None:
             return Opened(None, "not sealed to this seat" if body is not None else "body-missing")
         try:
             opened = self._unwrap(bulletin, wrap)  # (6)
-            missing = self._missing(believed, bulletin, opened)  # (7)
+            missing = self._missing(index, bulletin, opened)  # (7)
             if hashlib.sha256(body).digest() != bulletin.body:  # (8)
                 return Opened(None, "body-altered", missing)
             return Opened(open_body(body, bulletin.header_bytes, opened.content_key), "", missing)
@@ -57,12 +58,12 @@ class Opener:
                 return open_wrap(wrap, bulletin.header_bytes, self._agency, seed, stated.kem_key_id)
         raise CannotOpen("the wrap is not one that was signed for a key of this seat")
 
-    def _missing(self, believed: Believed, bulletin: Bulletin, opened: OpenedWrap) -> int:
+    def _missing(self, index: int, bulletin: Bulletin, opened: OpenedWrap) -> int:
         """How many the sender held receipts for, and never came here: a lower bound, so it never alarms falsely."""
         header = bulletin.header
         if header.sender == self._agency:
             return 0
-        held = self._state.count_before(header.origin, header.key_id, header.feed, believed.item.index)
+        held = self._state.count_before(header.origin, header.key_id, header.feed, index)
         return max(0, opened.count - held)
 
 

@@ -134,6 +134,23 @@ class State(Outbox, Words):
         )
         return [self._held(*row) for row in self._db.execute(query, (arrival, consumer, limit)).fetchall()]
 
+    def unopened(self, now: int, limit: int) -> list[Held]:
+        """What came from others without its body and has not expired, the newest first."""
+        query = (
+            f"SELECT {self._COLUMNS} FROM bulletin WHERE own = 0 AND sealed IS NULL AND expires > ? "  # noqa: S608
+            "AND (problem LIKE 'withheld: %' OR problem = 'body-missing') ORDER BY arrival DESC LIMIT ?"
+        )
+        return [self._held(*row) for row in self._db.execute(query, (now, limit)).fetchall()]
+
+    def set_opened(self, held: Held, content: Content) -> None:
+        """It could be opened after all: it arrives anew, and is handed over whatever was handed over before."""
+        self._db.execute(
+            "UPDATE bulletin SET sealed = ?, problem = '', arrival = (SELECT max(arrival) + 1 FROM bulletin) "
+            "WHERE origin = ? AND idx = ?",
+            (self.seal(content.encode()), held.origin, held.index),
+        )
+        self._db.execute("DELETE FROM handed WHERE sender = ? AND id = ?", (held.header.sender, held.header.id))
+
     def unacknowledged(self, agency: str) -> list[Held]:
         """What was opened here, and ``agency`` has not yet said that it received it."""
         where = (
