@@ -12,7 +12,7 @@ LOCK_CUTOFF = $(shell $(PYTHON) -c 'import datetime as d; t = d.datetime.now(d.t
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command 'make lock' --exclude-newer $(LOCK_CUTOFF)T00:00:00Z
 
-.PHONY: venv demo test check lock bench soak wheel clean
+.PHONY: venv demo test check lock docs bench soak wheel clean
 .DEFAULT_GOAL := test
 
 venv: $(STAMP)
@@ -43,6 +43,10 @@ check: $(STAMP)
 lock: $(STAMP)
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.lock
 	$(COMPILE) $(UPGRADE) -c requirements.lock --group dev pyproject.toml -o requirements-dev.lock
+
+# What is written from the program itself; tests/test_docs.py fails where it is not as here.
+docs: $(STAMP)
+	$(BIN)/python -m tests.support.pages
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

@@ -76,9 +76,9 @@ def set_nation(
     id_: Annotated[str, typer.Argument(metavar="ID")],
     *,
     cards: Cards = None,
-    code: Annotated[str, typer.Option()] = "",
+    code: Annotated[str, typer.Option(help="Alpha-3.")] = "",
     name: Name = "",
-    threshold: Annotated[int, typer.Option()] = 0,
+    threshold: Annotated[int, typer.Option(help="How many of its authorities must sign.", show_default=False)] = 0,
     without: Annotated[list[str] | None, typer.Option(help="Take out this authority; repeat for more.")] = None,
     draft: DraftFile = DEFAULT,
 ) -> None:
@@ -198,7 +198,7 @@ def add_feed(
 def set_feed(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     *,
-    title: Annotated[str, typer.Option()] = "",
+    title: Annotated[str, typer.Option(help="What it is for.")] = "",
     ceiling: Ceiling = "",
     member: Member = None,
     without: Annotated[list[str] | None, typer.Option(help="Take out this member; repeat for more.")] = None,
