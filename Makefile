@@ -30,7 +30,7 @@ demo: $(STAMP)
 	$(BIN)/khunjerab demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

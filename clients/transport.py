@@ -124,7 +124,7 @@ class Wire:
         if isinstance(error, aiohttp.ServerFingerprintMismatch):
             return Declined(
                 f"{self.url} shows a certificate that the directory does not list",
-                "nothing was sent; ask the node's operator, and compare directory versions",
+                "nothing was sent; if its operator has changed it, join again with the newer directory",
                 "tls-not-pinned",
             )
         reason = str(error) or type(error).__name__

@@ -1,40 +1,37 @@
-"""An exchange set up by hand, from empty homes to a bulletin read: what each party types, on real processes with TLS.
+"""An exchange that the README sets up, and how its custodians keep it: on real processes with TLS.
 
-Two nations with two custodians each, both of whom must sign; a node each; an agency and a seat each. The commands are
-those of the README.
+What is typed to get there stands in README.md and nowhere else; the tests below go on from it, in their order.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from khunjerab.demo.founding import free_port
+from tests.support.transcript import README, Terminal, Typed, section, typed_in
+
 ANSWER_SECONDS = 60
-pytestmark = pytest.mark.timeout(400)  # the setup alone is fifty commands
+pytestmark = pytest.mark.timeout(400)  # the setup alone is fifty processes
 
 
 @dataclass
 class Shell:
-    """A terminal in a folder where every party has a home of its own name."""
+    """Commands in the folder of the exchange, where every party has a home of its own name."""
 
     folder: Path
-    nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    terminal: Terminal
+    words: dict[str, str]
 
     def __post_init__(self) -> None:
-        passphrase = self.folder / "passphrase"
-        passphrase.write_text("a passphrase of nobody\n")
-        self.environment = {**os.environ, "KHUNJERAB_PASSPHRASE_FILE": str(passphrase), "TZ": "UTC"}
+        self.environment = {**os.environ, "KHUNJERAB_PASSPHRASE_FILE": str(self.folder / "passphrase"), "TZ": "UTC"}
 
     def try_(self, home: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``khunjerab --home HOME …`` whatever comes of it."""
@@ -61,30 +58,9 @@ class Shell:
         assert done.returncode == status, f"{done.returncode}: {done.stdout}{done.stderr}"
         return done.stderr
 
-    def serve(self, home: str, port: int) -> None:
-        """A node as a process of its own; returns when it answers."""
-        command = [sys.executable, "-I", "-m", "khunjerab", "--home", home, "node", "serve"]
-        with (self.folder / f"{home}.log").open("wb") as log:
-            self.nodes.append(subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log))
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return
-            time.sleep(0.05)
-        pytest.fail((self.folder / f"{home}.log").read_text())
-
-    def stop(self) -> None:
-        for node in self.nodes:
-            node.send_signal(signal.SIGTERM)
-        for node in self.nodes:
-            node.wait(ANSWER_SECONDS)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    def type(self, text: str) -> None:
+        """A command in the shell that the node runs in."""
+        self.terminal.run(Typed(text, ()), self.words)
 
 
 CUSTODIANS = ("pk-custodian-1", "pk-custodian-2", "cn-custodian-1", "cn-custodian-2")
@@ -92,83 +68,25 @@ CUSTODIANS = ("pk-custodian-1", "pk-custodian-2", "cn-custodian-1", "cn-custodia
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """The whole setup, once; the tests below go on from here."""
-    shell = Shell(tmp_path_factory.mktemp("exchange"))
-    try:
-        make_keys(shell)
-        ports = make_nodes(shell)
-        pin = sign_directory(shell)
-        for nation in ("pk", "cn"):
-            shell.run(f"{nation}-node", "node", "init", "--directory", "directory.json", *signatures("directory.json"))
-            shell.serve(f"{nation}-node", ports[nation])
-        join(shell, pin)
-        yield shell
-    finally:
-        shell.stop()
-
-
-def make_keys(shell: Shell) -> None:
-    """Custodians make authority keys, the first of each nation its agency's identity too; seats make theirs."""
-    for name in CUSTODIANS:
-        shell.run(name, "keys", "new", "--kind", "authority", name)
-        shell.run(name, "keys", "card", "-o", f"{name}.json")
-    for nation in ("pk", "cn"):
-        shell.run(f"{nation}-custodian-1", "keys", "new", "--kind", "agency", f"{nation}-liaison")
-        shell.run(
-            f"{nation}-custodian-1", "keys", "card", "--agency", f"{nation}-liaison", "-o", f"{nation}-agency.json"
-        )
-        shell.run(f"{nation}-liaison", "keys", "new", "--kind", "seat", "desk")
-        shell.run(f"{nation}-liaison", "keys", "card", "-o", f"{nation}-desk.json")
-
-
-def make_nodes(shell: Shell) -> dict[str, int]:
-    """Operators make nodes and hand over their cards."""
-    ports = {nation: free_port() for nation in ("pk", "cn")}
-    for nation, port in ports.items():
-        address = f"127.0.0.1:{port}"
-        options = ["--origin", f"{nation}.khunjerab.test/ledger", "--nation", nation.upper()]
-        options += ["--url", f"https://{address}", "--listen", address, "--card", f"{nation}-node.json"]
-        shell.run(f"{nation}-node", "node", "init", *options)
-    return ports
-
-
-def sign_directory(shell: Shell) -> str:
-    """One custodian drafts, all four read and sign. Returns the pin."""
-    draft = "pk-custodian-1"
-    shell.run(draft, "directory", "new")
-    for id_, code, name in (("PK", "PAK", "Pakistan"), ("CN", "CHN", "中国")):
-        cards = [f"{id_.lower()}-custodian-{number}.json" for number in (1, 2)]
-        options = ["--code", code, "--name", name, "--threshold", "2"]
-        shell.run(draft, "directory", "add", "nation", id_, *cards, *options)
-        shell.run(draft, "directory", "add", "node", f"{id_.lower()}-node.json")
-    shell.run(draft, "directory", "add", "feed", "corridor", "--title", "The corridor", "--ceiling", "PK:Secret")
-    for nation, clearance in (("pk", "Secret"), ("cn", "机密")):
-        options = ["--nation", nation.upper(), "--clearance", clearance, "--feed", "corridor"]
-        shell.run(draft, "directory", "add", "agency", f"{nation}-agency.json", *options)
-    told = shell.refuse(3, draft, "directory", "check", "directory.json")
-    assert "nobody has signed it yet" in told
-    for name in CUSTODIANS:
-        shell.run(name, "directory", "sign", "directory.json", "--yes")
-    checked = json.loads(
-        shell.run(draft, "directory", "check", "directory.json", *signatures("directory.json"), "--json")
-    )
-    assert checked["refused"] is None
-    return str(checked["pin"])
+    """The whole set-up of the README, once."""
+    folder = tmp_path_factory.mktemp("setup")
+    words = {"8440": str(free_port()), "9440": str(free_port())}
+    with Terminal(folder) as terminal:
+        for command in typed_in(section(README, "Set up an exchange")):
+            terminal.run(command, words)
+        yield Shell(folder / "exchange", terminal, words)
 
 
 def signatures(file: str) -> list[str]:
     return [f"{file}.{name}.sig" for name in CUSTODIANS]
 
 
-def join(shell: Shell, pin: str) -> None:
-    """Everybody checks the directory against the pin; custodians issue the first bundles."""
-    given = ["join", "directory.json", *signatures("directory.json"), "--pin", pin]
-    for name in CUSTODIANS:
-        shell.run(name, *given, "--custodian")
-    for nation in ("pk", "cn"):
-        shell.run(f"{nation}-custodian-1", "keys", "seat", "add", f"{nation}-desk.json")
-        shell.run(f"{nation}-custodian-1", "keys", "bundle")
-        shell.run(f"{nation}-liaison", *given, "--agency", f"{nation}-liaison")
+def test_a_directory_is_checked_against_its_signatures(shell: Shell) -> None:
+    """Whose are missing is told by name; with all of them it has a pin."""
+    assert "nobody has signed it yet" in shell.refuse(3, "pk-custodian-1", "directory", "check", "directory.json")
+    words = ("directory", "check", "directory.json", *signatures("directory.json"), "--json")
+    checked = json.loads(shell.run("pk-custodian-1", *words))
+    assert (checked["refused"], checked["pin"]) == (None, _pin(shell, "pk-liaison"))
 
 
 def test_a_seat_is_ready(shell: Shell) -> None:
@@ -231,11 +149,12 @@ def test_a_second_seat_joins(shell: Shell) -> None:
 
 def test_a_seat_rotates_its_key(shell: Shell) -> None:
     """The old key works until the new one is listed, and the seat then changes over."""
+    add = ("keys", "seat", "add", "cn-desk-2.json", "--agency", "cn-liaison")
     shell.run("cn-liaison", "keys", "rotate", "-o", "cn-desk-2.json")
     assert "does not know" in shell.refuse(3, "cn-liaison", "keys", "rotate")
-    assert "--replace" in shell.refuse(2, "cn-custodian-1", "keys", "seat", "add", "cn-desk-2.json")
-    shell.run("cn-custodian-1", "keys", "seat", "add", "cn-desk-2.json", "--replace")
-    shell.run("cn-custodian-1", "keys", "bundle")
+    assert "--replace" in shell.refuse(2, "cn-custodian-1", *add)
+    shell.run("cn-custodian-1", *add, "--replace")
+    shell.run("cn-custodian-1", "keys", "bundle", "cn-liaison")
     shell.run("cn-liaison", "keys", "rotate")
     shell.run("cn-liaison", "doctor")
 
@@ -262,7 +181,7 @@ def test_a_suspension_needs_its_nations_threshold(shell: Shell) -> None:
 
 
 def test_the_next_directory_needs_both_nations(shell: Shell) -> None:
-    """Version 2 with one authority key rotated: signed under 1 and under 2, published at both nodes."""
+    """Version 2 with one authority key rotated: signed under 1 and under 2; published again it changes nothing."""
     shell.run("pk-custodian-2", "keys", "rotate", "-o", "pk-custodian-2b.json")
     shell.run("pk-custodian-1", "directory", "new", "-o", "two.json")
     shell.run("pk-custodian-1", "directory", "set", "nation", "PK", "pk-custodian-2b.json", "-d", "two.json")
@@ -304,6 +223,29 @@ def test_an_identity_key_is_ended_by_its_nation_alone(shell: Shell) -> None:
     assert "(the identity key of cn-liaison)" in told.stderr
     assert told.returncode == 0
     assert shell.try_("cn-liaison", "doctor").returncode == 3
+
+
+def test_a_home_that_missed_a_certificate_joins_again(shell: Shell) -> None:
+    """The node's certificate changed while it was away: it believes the new one once it has the newer directory."""
+    init = ["node", "init", "--origin", "pk.khunjerab.example/other", "--nation", "PK"]
+    shell.run("other", *init, "--url", "https://127.0.0.1:1", "--listen", "127.0.0.1:1")
+    (old,), (new,) = (
+        json.loads((shell.folder / home / "card.json").read_text())["tls"] for home in ("pk-node", "other")
+    )
+    card = (shell.folder / "pk-node" / "card.json").read_text()
+    (shell.folder / "card-2.json").write_text(card.replace(f'"{old}"', f'"{old}",\n    "{new}"'))
+    shell.run("pk-custodian-1", "directory", "new", "-o", "three.json")
+    shell.run("pk-custodian-1", "directory", "set", "node", "card-2.json", "-d", "three.json")
+    for name in CUSTODIANS:
+        shell.run(name, "directory", "sign", "three.json", "--on", "two.json", "--yes")
+    shell.run("pk-custodian-1", "directory", "publish", "three.json", *signatures("three.json"))
+    (shell.folder / "other" / "tls.pem").replace(shell.folder / "pk-node" / "tls.pem")
+    shell.type("kill %1; wait %1; khunjerab --home pk-node node serve 2> pk-node.log &")
+    shell.type("until khunjerab --home pk-node node status 2> /dev/null; do sleep 0.2; done")
+    assert "does not list" in shell.refuse(3, "pk-liaison", "inbox")
+    words = ("join", "three.json", *signatures("three.json"), "--agency", "pk-liaison")
+    shell.run("pk-liaison", *words, "--pin", _pin(shell, "pk-liaison"))
+    shell.run("pk-liaison", "inbox")
 
 
 def _pin(shell: Shell, home: str) -> str:
