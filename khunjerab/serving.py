@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import time
 from typing import Any
@@ -48,6 +49,7 @@ async def _serve(home: NodeHome, keys: NodeKeys) -> None:
                 _clean_up(listening, await server.serve_admin(node, config.admin))
             tls = server.tls_context(home.folder / "tls.pem") if server.uses_tls(config.url) else None
             _clean_up(listening, await server.serve(node, config.listen, tls))
+            gc.freeze()  # what is there by now stays, and is not looked through again and again for garbage
             say(f"serving {config.origin} at {config.url}, {node.ledger.head.size} entries")
             if node.not_signing is not None:
                 say(f"signing nothing: {node.not_signing}")

@@ -41,6 +41,8 @@ async def read_body(request: web.Request, bytes_max: int, media_type: str = MEDI
         raise Problem("length-required", "the request has no Content-Length")
     if request.content_length > bytes_max:
         raise Problem("too-large", f"{request.content_length} bytes where {bytes_max} are allowed")
+    if request.content.is_eof():  # a small body came with its head: nothing is waited for or held
+        return request.content.read_nowait()
     session = request.get(SESSION)
     who = (session.speaker.agency or session.speaker.nation) if session else ""
     intake = request.app[MEMBERS if session else STRANGERS]
