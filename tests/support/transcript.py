@@ -93,7 +93,7 @@ class Terminal:
         assert self._bash.stdout
         self._bash.stdout.close()
 
-    def run(self, command: Typed, words: dict[str, str]) -> None:
+    def run(self, command: Typed, words: dict[str, str]) -> str:
         """Type it, with each of ``words`` replaced; fail where it fails, or a line that is shown does not come."""
         text, shown = command.text, list(command.shown)
         for old, new in words.items():
@@ -107,6 +107,7 @@ class Terminal:
             assert any(pattern.fullmatch(each.rstrip()) or pattern.fullmatch(each.strip()) for each in lines), (
                 f"{told}\nno line {line!r}, or not in this place"
             )
+        return out
 
     def _type(self, text: str) -> tuple[int, str]:
         """How it failed, 0 for not at all, and what it printed."""
