@@ -109,6 +109,7 @@ class Ledger:
         self.origin = origin
         self.pin = pin
         self._receipt_key = receipt_key
+        self.not_before = 0  # when the newest checkpoint was signed: a clock that goes back backdates no entry
         self.tree = Tree(storage)
         self._restore_state()
 
@@ -154,7 +155,7 @@ class Ledger:
 
         The state is that of what is promised: governance comes alone, and duplicates wait (``broker/admission.py``).
         """
-        admitted = max(now, self.time)
+        admitted = max(now, self.time, self.not_before)
         lookup = Beside(self.storage, self.committed, submission.body)
         verdict = judge(self.exchange, submission, admitted, lookup)
         if isinstance(verdict, Refused):

@@ -7,9 +7,9 @@ from broker.ledger import Ledger
 from broker.storage.contract import Published
 from keys.lognote import LogSigner
 from protocol import canonical
-from protocol.checkpoint import Checkpoint
+from protocol.checkpoint import Checkpoint, split_timestamped
 from protocol.merkle import EMPTY_ROOT, Frontier, leaf_hash
-from protocol.note import Note
+from protocol.note import COSIGNATURE_MLDSA44, Note
 from protocol.treehead import TreeHead
 
 RENEWED_SECONDS = 60  # a checkpoint without news
@@ -23,6 +23,8 @@ class Publisher:
         self._ledger, self._storage, self._signer = ledger, ledger.storage, signer
         self._signed_s = 0
         self.newest = self._storage.newest_published(ledger.head.size)
+        if self.newest is not None:
+            ledger.not_before = _signed_ms(self.newest.note, signer)
         start = self._storage.newest_recorded() or Published(0, EMPTY_ROOT, "")
         self._frontier = Frontier() if ledger.broken else Frontier.of(start.size, ledger.tree.node)
 
@@ -34,7 +36,7 @@ class Publisher:
         """Whether there is news, or a minute has gone by without."""
         if self.newest is None or self.newest.size < self._ledger.head.size:
             return self._ledger.head.size > 0
-        return now_s - self._signed_s >= RENEWED_SECONDS
+        return not 0 <= now_s - self._signed_s < RENEWED_SECONDS
 
     def derive(self) -> TreeHead:
         """(1) What is committed, its leaves computed again from the bytes read back, by another code path."""
@@ -55,7 +57,8 @@ class Publisher:
         """(2) Make size and root durable, extending the last so recorded; (3) sign; (4) show.
 
         A crash after (2) leaves a root without a note, which the next start signs again: the same tree. Called by one
-        thread at a time, like every write.
+        thread at a time, like every write. Where the clock has gone back, the time signed is not before the last one,
+        nor before the newest entry.
         """
         checkpoint = Checkpoint(head.origin, head.size, head.root)
         recorded = self._storage.newest_recorded()
@@ -64,7 +67,16 @@ class Publisher:
         ):
             raise LedgerBroken(f"a larger or another tree was recorded at {recorded.size}")
         self._storage.record_root(checkpoint.size, checkpoint.root)
-        note = Note(checkpoint.text(), tuple(self._signer.lines(checkpoint, now_s))).encode()
+        time_s = max(now_s, head.time // 1000, self._ledger.not_before // 1000)
+        self._ledger.not_before = time_s * 1000
+        note = Note(checkpoint.text(), tuple(self._signer.lines(checkpoint, time_s))).encode()
         self._storage.publish(checkpoint.size, note, canonical.encode(head.to_wire()))
         self._signed_s = now_s
         self.newest = Published(checkpoint.size, checkpoint.root, note)
+
+
+def _signed_ms(note: str, signer: LogSigner) -> int:
+    """When a checkpoint of our own says that it was signed."""
+    stamped = {key.key_id for key in signer.vkeys() if key.type == COSIGNATURE_MLDSA44}
+    times = [split_timestamped(line.signature)[0] for line in Note.parse(note).lines if line.key_id in stamped]
+    return max(times, default=0) * 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -114,11 +115,11 @@ class Sessions:
 
     def __init__(self, ledger: Ledger, clock: Callable[[], int]) -> None:
         self._ledger, self._clock = ledger, clock
-        self._started = clock()
+        self._started = time.monotonic()  # a clock that is put right does not move it
         self._sessions: dict[bytes, Session] = {}
         self._by_key: dict[bytes, deque[bytes]] = {}
         self._nonces: dict[bytes, int] = {}
-        self._forgotten = self._started
+        self._forgotten = 0
 
     def __len__(self) -> int:
         """How many are open, or ended a moment ago."""
@@ -141,7 +142,7 @@ class Sessions:
                 f"your clock is {abs(skew) / 1000:.0f} s {ahead} this node's",
                 {"skew_ms": skew},
             )
-        if login.time < self._started - 1000:
+        if login.time < now - int(1000 * (time.monotonic() - self._started)):
             raise Problem("login-refused", "the login was signed before this node started: sign a new one")
         self._forget(now)
         if login.nonce in self._nonces:  # (3)
@@ -190,10 +191,10 @@ class Sessions:
 
     def _forget(self, now: int) -> None:
         """Once a second at most, as it looks at every one."""
-        if now < self._forgotten + 1000:
+        if abs(now - self._forgotten) < 1000:  # noqa: PLR2004 - a second
             return
         self._forgotten, old = now, now - NONCE_LIFE_SECONDS * 1000
-        self._nonces = {nonce: seen for nonce, seen in self._nonces.items() if seen > old}
+        self._nonces = {nonce: seen for nonce, seen in self._nonces.items() if seen >= old}
         self._sessions = {digest: s for digest, s in self._sessions.items() if s.expires > now}
         live = {session.key_id for session in self._sessions.values()}
         self._by_key = {key_id: own for key_id, own in self._by_key.items() if key_id in live}
