@@ -103,8 +103,8 @@ class Case:
     def accept(self, signers: Iterable[tuple[PublicKey, Signature]], suite: int) -> Accepted:
         """(8) The signatures that are still to be checked."""
         message = signed_message(self.signed.kind, self.signed.statement)
-        checks = tuple(SignatureCheck(key, message, signature, suite) for key, signature in signers)
-        return Accepted(self.statement, self.digest, checks)
+        checks = [SignatureCheck(key, message, signature, suite) for key, signature in signers]
+        return Accepted(self.statement, self.digest, tuple(checks))
 
     def only_signature(self, key_id: bytes) -> Signature:
         """(4) The one signature, made with the key that the statement names."""

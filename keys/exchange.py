@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from protocol import limits
 from protocol.directory import Directory
 from protocol.header import Recipient
+from protocol.label import Label
 from protocol.parties import Agency
 from protocol.signing import PublicKey
 from protocol.statements import KeyBundle, Revocation, Seat, Suspect, Suspension
@@ -100,6 +101,11 @@ class Exchange:
     def _named(self) -> dict[tuple[str, bytes], tuple[HeldBundle, tuple[Seat, ...]]]:
         """The bundles that headers named so far, by agency and hash: nearly all name the same few."""
         return {}
+
+    @functools.cached_property
+    def bearable(self) -> set[tuple[str, str, Label, tuple[Recipient, ...]]]:
+        """Sender, feed, label and recipients that the judge let pass in this exchange (``keys/judge.py``, step 5)."""
+        return set()
 
     def seats_named(self, recipient: Recipient, time: int) -> tuple[Seat, ...] | None:
         """The seats that are not revoked of the bundle that a header names; None if that does not count at ``time``."""

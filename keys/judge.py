@@ -54,6 +54,8 @@ __all__ = [
     "why_not_recipient",
 ]
 
+_BEARABLE_MAX = 1024
+
 
 def judge(exchange: Exchange, signed: Signed, time: int, lookup: Lookup) -> Accepted | Refused:
     """Judge one statement against the state before it; ``time`` is its admission time in milliseconds. Pure."""
@@ -115,6 +117,17 @@ def _judge_bulletin(case: Case) -> Accepted:
 
 
 def _judge_label(exchange: Exchange, sender: Agency, header: Header) -> None:
+    """(5) Once for all bulletins of one sender, feed, label and recipients: nothing else counts here, not even time."""
+    marked = header.sender, header.feed, header.label, header.recipients
+    if marked in exchange.bearable:
+        return
+    _judge_marked(exchange, sender, header)
+    if len(exchange.bearable) == _BEARABLE_MAX:
+        exchange.bearable.clear()
+    exchange.bearable.add(marked)
+
+
+def _judge_marked(exchange: Exchange, sender: Agency, header: Header) -> None:
     """(5) The label is of the sender's own policy; sender, feed and every recipient may bear it."""
     directory, label = exchange.in_force, header.label
     if label.policy != sender.nation:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from protocol import canonical, limits, names
 from protocol.canonical import Fields, Wire
 from protocol.errors import Malformed
+from protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Label:
     """The originator's label, kept verbatim: its policy, level, and three kinds of categories."""
 
