@@ -24,12 +24,9 @@ class Domain(bytes, Enum):
     CARD = b"khunjerab/1/sign/card"
     WRAP = b"khunjerab/1/wrap"
     BODY = b"khunjerab/1/body"
-    POSSESSION = b"khunjerab/1/possession"
     SIGNING_KEY_ID = b"khunjerab/1/key-id/sign"
     KEM_KEY_ID = b"khunjerab/1/key-id/kem"
     STATEMENT = b"khunjerab/1/statement"
-    KEYRING = b"khunjerab/1/keyring"
-    STORE = b"khunjerab/1/store"
 
 
 def pae(*parts: bytes) -> bytes:

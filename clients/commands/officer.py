@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +26,9 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="SENDER/UUID, or its last 
 Test = Callable[[Progress], bool]
 
 
-def _listed(progresses: Iterable[Progress], desk: Desk, *, as_json: bool) -> None:
+def _listed(progresses: Sequence[Progress], desk: Desk, *, as_json: bool) -> None:
+    if not progresses:
+        say("nothing to list")
     for progress in progresses:
         if as_json:
             emit(to_json(progress, desk))
@@ -103,7 +105,7 @@ async def search(
     if not wanted.strip():
         raise UsageError("there is nothing to search for")
     held = [one for one in client.state.bulletins() if one.content is not None and says(one.content, wanted)]
-    _listed(map(desk.book.of, held), desk, as_json=as_json)
+    _listed([desk.book.of(one) for one in held], desk, as_json=as_json)
     finish(client)
 
 
