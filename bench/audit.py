@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench import floors
@@ -13,13 +12,13 @@ from bench.messages import bench_world, sealed
 from bench.table import Figure
 from broker.fsck import Stored
 from keys.auditing import Terms, audit_ledger
+from keys.owed import THREADS, verifying
 from keys.signing import verify_all
 from tests.support.live import now_ms
 from tests.support.world import ORIGINS, World, open_ledger
 
 GROUP = 256
 MUST, AIM = 0.75, 0.95
-THREADS = 2
 
 
 def audit(rounds: int, entries: int) -> list[Figure]:
@@ -56,7 +55,7 @@ def _build(folder: Path, world: World, entries: int) -> Path:
 
 def _audit_rate(path: Path, world: World) -> float:
     began = time.perf_counter()
-    with ThreadPoolExecutor(THREADS) as threads:
+    with verifying() as threads:
         report = audit_ledger(ORIGINS["PK"], Stored(path), Terms(world.pin, now_ms()), threads)
     if report.findings:
         raise RuntimeError(str(report.findings[0]))
