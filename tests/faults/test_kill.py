@@ -19,6 +19,7 @@ from keys.signing import SignatureCheck
 from protocol import merkle
 from protocol.checkpoint import Checkpoint
 from protocol.entry import Entry, Submission
+from protocol.limits import BATCH_SUBMISSIONS_MAX
 from protocol.merkle import Frontier
 from protocol.policy import Policy
 from protocol.treehead import Receipt
@@ -29,7 +30,7 @@ from tests.support.process import NodeProcess, make_home
 from tests.support.world import World, node_keys
 
 WORKERS = 6
-LAST_STRAW = 64  # what is sent at once just before the kill
+LAST_STRAW = BATCH_SUBMISSIONS_MAX  # what is sent at once just before the kill
 ENDLESS = Policy(attempts_per_minute=10**9, bulletins_per_hour=10**9)
 
 
@@ -125,7 +126,7 @@ async def _load_and_kill(node: NodeProcess, caller: Caller, oracle: Oracle, dice
     async def kill() -> None:
         await enough.wait()
         straw = asyncio.create_task(_one(caller, oracle, last))
-        await asyncio.sleep(dice.choice([0.0, 0.001, 0.002, 0.004, 0.006]))  # when it falls is what is drawn here
+        await asyncio.sleep(dice.choice([0.0, 0.001, 0.002, 0.003]))  # when it falls is what is drawn here
         node.kill()
         killed.set()
         await straw
@@ -166,7 +167,9 @@ async def _kill_often(folder: Path, times: int) -> None:
                 await _check_what_is_there(node, oracle)
                 await caller.log_in()
                 again, oracle.unanswered = oracle.unanswered, []
-                assert await _one(caller, oracle, again) == len(again)  # they go again, and stand once
+                for at in range(0, len(again), LAST_STRAW):  # they go again, and stand once
+                    batch = again[at : at + LAST_STRAW]
+                    assert await _one(caller, oracle, batch) == len(batch)
         assert await node.stop() == 0
         await node.start()
         await _check_what_is_there(node, oracle)
