@@ -186,9 +186,13 @@ class Deliveries:
     def why_withheld(self, session: Session, header: Header) -> str | None:
         """Why a body is not served to this reader by the newest state; None if it is. Auditors get ciphertext alone."""
         speaker = session.speaker
-        if speaker.audits or speaker.agency == header.sender:
+        if speaker.audits:
             return None
-        if speaker.kind != "seat" or speaker.agency is None or not header.is_sent_to(speaker.agency):
+        if speaker.kind != "seat" or speaker.agency is None:
+            return "not-a-recipient"
+        if speaker.agency == header.sender:
+            return None
+        if not header.is_sent_to(speaker.agency):
             return "not-a-recipient"
         return why_not_recipient(self._ledger.exchange, header, speaker.agency)
 
