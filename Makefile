@@ -9,8 +9,8 @@ UV := env -u UV_FIND_LINKS $(BIN)/uv
 
 # What is younger than a week has not been looked at by anyone yet.
 LOCK_CUTOFF = $(shell $(PYTHON) -c 'import datetime as d; t = d.datetime.now(d.timezone.utc); print(t.date() - d.timedelta(days=7))')
-COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-annotate --custom-compile-command 'make lock' --exclude-newer $(LOCK_CUTOFF)T00:00:00Z
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' --exclude-newer $(LOCK_CUTOFF)T00:00:00Z
 
 .PHONY: venv demo test check lock docs bench soak wheel clean
 .DEFAULT_GOAL := test
