@@ -218,6 +218,15 @@ def content_of(order: Order, officer: str, language: str, now: int) -> Content:
         raise UsageError(error.detail) from None
 
 
+def require_marks(order: Order) -> None:
+    """Raise UsageError where label, status, or a recipient or feed is not said."""
+    missing = [f"--{name}" for name in ("label", "status") if not getattr(order, name)]
+    if not order.to and not order.feed:
+        missing.append("--to or --feed")
+    if missing:
+        raise UsageError(f"{', '.join(missing)} must be said: it is never guessed")
+
+
 def draft_of(
     order: Order,
     directory: Directory,
@@ -227,11 +236,7 @@ def draft_of(
     now: int,
 ) -> Draft:
     """The draft. Raises UsageError where label, status, or a recipient or feed is missing or cannot be."""
-    missing = [f"--{name}" for name in ("label", "status") if not getattr(order, name)]
-    if not order.to and not order.feed:
-        missing.append("--to or --feed")
-    if missing:
-        raise UsageError(f"{', '.join(missing)} must be said: it is never guessed")
+    require_marks(order)
     own = directory.by_agency.get(agency)
     if own is None:
         raise UsageError(f"{agency} is not in the directory in force")

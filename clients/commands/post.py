@@ -209,6 +209,7 @@ def _draft(order: Order, client: Client) -> Draft:
     relations = tuple(_relation(client, RELATION_OPTIONS[option], value) for option, value in given.items())
     for option, value in given.items():
         _follow_first(order, client, option, value)
+    compose.require_marks(order)
     content = compose.content_of(order, profile.officer or profile.seat, profile.language, now)
     draft = compose.draft_of(order, client.exchange.in_force, profile.agency, content, relations, now)
     if order.answers:
