@@ -22,7 +22,7 @@ from tests.support.door import logged_in
 from tests.support.live import live_node, now_ms, seat_home
 from tests.support.world import ORIGINS, World, first_directory
 
-HALF_AN_HOUR_MS = 30 * 60_000
+TEN_MINUTES_MS, HALF_AN_HOUR_MS = 10 * 60_000, 30 * 60_000
 
 
 class Clock:
@@ -91,25 +91,22 @@ async def test_an_officer_is_told_what_to_do_about_it(tmp_path: Path, world: Wor
 async def test_a_clock_that_goes_back_moves_no_entry_back(tmp_path: Path, world: World) -> None:
     """Neither before the last entry, nor before the last checkpoint, which would look backdated; restart or not."""
     clock, signed = Clock(), list[int]()
-    for wrong_by_ms in (0, -HALF_AN_HOUR_MS):
-        clock.wrong_by_ms = wrong_by_ms
+    for _ in range(2):
         async with _node(tmp_path, world, clock) as (node, caller):
             await caller.receipt(world.bulletin(created=clock()))
             await _sign(node, signed)
-            last, clock.wrong_by_ms = node.ledger.time, clock.wrong_by_ms + 20_000
-            await caller.receipt(world.bulletin(created=clock()))
+            clock.wrong_by_ms += TEN_MINUTES_MS  # in which nothing happens, but that the checkpoint is renewed
             await _sign(node, signed)
             clock.wrong_by_ms -= HALF_AN_HOUR_MS
             for _ in range(2):
                 receipt = await caller.receipt(world.bulletin(created=clock()))
-                assert receipt.time >= last
+                assert receipt.time >= signed[-1], "an entry behind a checkpoint is not older than it"
                 await _sign(node, signed)
             assert signed == sorted(signed)
             entries = [Entry.decode(data) for _, data in node.ledger.entries(0, node.ledger.head.size)]
             assert [entry.time for entry in entries] == sorted(entry.time for entry in entries)
-            assert entries[-1].time >= signed[-3], "an entry after a checkpoint is not older than it"
             assert node.not_signing is None
-    check_ledger(tmp_path / "pk-ledger.db", world, now=now_ms())
+    check_ledger(tmp_path / "pk-ledger.db", world, now=now_ms() + TEN_MINUTES_MS)
 
 
 async def _sign(node: Node, signed: list[int]) -> None:

@@ -179,3 +179,16 @@ async def _at_once(ways: int, batch: list[Submission], one: Caller, two: Caller)
     for submission, first, second in zip(batch, receipts, reversed(receipts), strict=False):
         assert (first.index, _leaf(submission, first)) == (second.index, _leaf(submission, second))
     return receipts
+
+
+async def test_governance_is_on_its_way_alone(tmp_path: Path, world: World) -> None:
+    """Whatever stands around it in a batch: what follows is judged by the state after it. SPEC 12.5.1."""
+    async with live_node(tmp_path, world) as node, Caller(node.config.url, world) as caller:
+        await caller.log_in()
+        bundle = world.with_bundle("pk-liaison", ("desk", "duty")).key_bundle("pk-liaison")
+        batch = [world.bulletin(created=now_ms()), bundle, world.bulletin(created=now_ms())]
+        heads = []
+        for receipt in await caller.post(*batch):
+            assert isinstance(receipt, Receipt)
+            heads.append(receipt.head.size - receipt.index)
+        assert heads == [1, 1, 1]
