@@ -104,8 +104,8 @@ async def test_a_login_recorded_is_worth_nothing(site: Site) -> None:
         login = thief.login(time=now_ms() + 59_000)
         signature = signing_key(VICTIM).sign(login.message(), 2)
         assert (await thief.send_signed(login, signature)).status == 200
-        for ahead_s in (0, 30, 60, 100, 117):
-            site.clock.ahead_ms = ahead_s * 1000
+        for ahead_s in (0, 30, 60, 100, 118.5):
+            site.clock.ahead_ms = int(ahead_s * 1000)
             problem = (await thief.send_signed(login, signature)).problem()
             assert (problem.code, problem.detail) == ("login-refused", "this login was used before")
         site.clock.ahead_ms = 125_000

@@ -20,7 +20,7 @@ from tests.support.caller import Caller
 from tests.support.checks import check_ledger
 from tests.support.door import logged_in
 from tests.support.live import live_node, now_ms, seat_home
-from tests.support.world import ORIGINS, World, first_directory
+from tests.support.world import NOW, ORIGINS, World, first_directory, open_ledger
 
 TEN_MINUTES_MS, HALF_AN_HOUR_MS = 10 * 60_000, 30 * 60_000
 
@@ -93,7 +93,8 @@ async def test_a_clock_that_goes_back_moves_no_entry_back(tmp_path: Path, world:
     clock, signed = Clock(), list[int]()
     for _ in range(2):
         async with _node(tmp_path, world, clock) as (node, caller):
-            await caller.receipt(world.bulletin(created=clock()))
+            receipt = await caller.receipt(world.bulletin(created=clock()))
+            assert receipt.time >= max(signed, default=0)
             await _sign(node, signed)
             clock.wrong_by_ms += TEN_MINUTES_MS  # in which nothing happens, but that the checkpoint is renewed
             await _sign(node, signed)
@@ -102,11 +103,24 @@ async def test_a_clock_that_goes_back_moves_no_entry_back(tmp_path: Path, world:
                 receipt = await caller.receipt(world.bulletin(created=clock()))
                 assert receipt.time >= signed[-1], "an entry behind a checkpoint is not older than it"
                 await _sign(node, signed)
+            clock.wrong_by_ms += HALF_AN_HOUR_MS + TEN_MINUTES_MS
+            await _sign(node, signed)
+            clock.wrong_by_ms -= HALF_AN_HOUR_MS
             assert signed == sorted(signed)
             entries = [Entry.decode(data) for _, data in node.ledger.entries(0, node.ledger.head.size)]
             assert [entry.time for entry in entries] == sorted(entry.time for entry in entries)
             assert node.not_signing is None
-    check_ledger(tmp_path / "pk-ledger.db", world, now=now_ms() + TEN_MINUTES_MS)
+    check_ledger(tmp_path / "pk-ledger.db", world, now=now_ms() + 2 * HALF_AN_HOUR_MS)
+
+
+def test_a_group_that_was_judged_by_a_clock_going_back(tmp_path: Path) -> None:
+    """Entries are in order of time whatever each was judged by."""
+    world = World.found()
+    ledger = open_ledger(tmp_path, world)
+    times = (NOW + 5000, NOW + 3000, NOW + 4000)
+    built = ledger.build([ledger.stage(world.bulletin(), now) for now in times])
+    assert [entry.time for entry in built.decoded] == [NOW + 5000] * 3
+    ledger.storage.close()
 
 
 async def _sign(node: Node, signed: list[int]) -> None:
