@@ -89,7 +89,7 @@ async def test_an_officer_is_told_what_to_do_about_it(tmp_path: Path, world: Wor
 
 
 async def test_a_clock_that_goes_back_moves_no_entry_back(tmp_path: Path, world: World) -> None:
-    """Neither before the last entry, nor before the last checkpoint, which would look backdated; restart or not."""
+    """Neither before the last entry, nor before the last checkpoint, restart or not. SPEC 9.5.2."""
     clock, signed = Clock(), list[int]()
     for _ in range(2):
         async with _node(tmp_path, world, clock) as (node, caller):
