@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tests.integration.test_path import post
@@ -38,3 +39,34 @@ async def test_what_was_withheld_is_opened_when_it_may_be(tmp_path: Path) -> Non
                 assert held.arrival > arrived
                 assert [one.index for one in reader.state.to_hand_over("follow", arrived, 10)] == [index]
                 assert reader.state.alarms() == []
+
+
+async def test_an_auditor_reads_what_is_sent_to_it_and_only_while_it_may(tmp_path: Path) -> None:
+    """With both roles an agency has its wraps; out of the feed it has the ciphertext alone, like any auditor."""
+    world = world_of_today()
+    both = ("audit", "publish", "subscribe")
+    agencies = tuple(
+        replace(agency, roles=both) if agency.id == "cn-liaison" else agency for agency in world.directory.agencies
+    )
+    world = world_of_today(agencies=agencies)
+    async with live_node(tmp_path, world) as node:
+        url, origin = node.config.url, node.ledger.origin
+        with (
+            seat(tmp_path, world, "pk-liaison", url=url) as sender,
+            seat(tmp_path, world, "cn-liaison", url=url) as reader,
+        ):
+            async with sender, reader:
+                await sender.sync()
+                first = await post(sender)
+                await reader.sync()
+                held = reader.state.bulletin_at(origin, first)
+                assert held is not None
+                assert held.content is not None
+
+                second = await post(sender)
+                members = tuple(m for m in world.directory.by_feed["convoys"].members if m != "cn-liaison")
+                await node.writer.submit(world.with_feed("convoys", members=members).publication())
+                await reader.sync()
+                held = reader.state.bulletin_at(origin, second)
+                assert held is not None
+                assert (held.content, held.problem) == (None, "not sealed to this seat")
