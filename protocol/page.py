@@ -73,7 +73,8 @@ class Part:
     """What one ledger has for a reader: items, the head they lead to, the newest checkpoint, and what joins them.
 
     ``consistencies`` join, by size, the tree that the reader knows, the checkpoint and the head. ``next`` is the index
-    to ask from next time: everything for this reader below it is in this part or was in an earlier one.
+    to ask from next time: everything for this reader below it is in this part or was in an earlier one. ``evidence`` is
+    the SHA-256 of what shows that this log broke its word, where the node holds such a thing: claimed, not believed.
     """
 
     head: TreeHead
@@ -81,23 +82,25 @@ class Part:
     checkpoint: str
     consistencies: tuple[Consistency, ...]
     next: int
+    evidence: bytes | None = None
 
     def to_wire(self) -> Wire:
-        """[head, items, checkpoint, consistencies, next]."""
+        """[head, items, checkpoint, consistencies, next, evidence]."""
         items: list[Wire] = [item.to_wire() for item in self.items]
         joints: list[Wire] = [joint.to_wire() for joint in self.consistencies]
-        return [self.head.to_wire(), items, self.checkpoint, joints, self.next]
+        return [self.head.to_wire(), items, self.checkpoint, joints, self.next, self.evidence]
 
     @classmethod
     def from_wire(cls, value: object) -> Part:
-        """[head, items, checkpoint, consistencies, next]."""
-        f = Fields(value, "part", 5)
+        """[head, items, checkpoint, consistencies, next, evidence]."""
+        f = Fields(value, "part", 6)
         part = cls(
             f.value(TreeHead.from_wire),
             f.array("items", limits.PAGE_ENTRIES_MAX, Item.from_wire),
             f.text("checkpoint", limits.NOTE_BYTES_MAX, lines=True),
             f.array("consistencies", 3, Consistency.from_wire),
             f.uint("next"),
+            f.optional(_hash),
         )
         places = [item.index for item in part.items] + [part.next]
         if places != sorted(set(places)) or part.next > part.head.size:
@@ -136,6 +139,10 @@ def parse_cursor(value: str) -> dict[str, int]:
     if len(cursor) > limits.NODES_MAX or format_cursor(cursor) != value:
         raise Malformed("a cursor names each origin once, sorted, indexes without leading zeros")
     return cursor
+
+
+def _hash(value: object) -> bytes:
+    return Fields([value], "part", 1).hash("evidence")
 
 
 def _bytes(value: object) -> bytes:

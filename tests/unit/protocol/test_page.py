@@ -34,7 +34,16 @@ def test_a_page_has_a_part_for_each_origin() -> None:
         f"{PK}\n9\nroot\n\n— line\n",
         [[3, 9, [H, H]]],
         9,
+        None,
     ]
+
+
+def test_a_part_may_name_evidence_against_its_log() -> None:
+    """By its hash, of 32 bytes; else nil. SPEC 11.2.1."""
+    part = replace(_part(), evidence=H)
+    assert decode_page(encode_page((part,))) == (part,)
+    with pytest.raises(Malformed):
+        decode_page(canonical.encode([[*part.to_wire()[:-1], H[1:]]]))  # type: ignore[index]
 
 
 @pytest.mark.parametrize("origins", [(PK, CN), (PK, PK)])
