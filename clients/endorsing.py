@@ -12,8 +12,9 @@ from pathlib import Path
 from clients.errors import UsageError
 from keys.errors import BadSignature
 from keys.exchange import Exchange
-from keys.judge import Accepted, Lookup, Refused, apply, judge
-from keys.signing import SignatureCheck, SigningKey, signed_message, verify_all
+from keys.judge import Refused, judge
+from keys.signing import SignatureCheck, SigningKey, signed_message
+from keys.versions import JsonBeside
 from protocol import sigfile
 from protocol.directory import Directory
 from protocol.entry import Submission
@@ -128,40 +129,3 @@ def _split(authorities: Iterable[Authority], signed: set[bytes]) -> tuple[tuple[
         tuple(a.name for a in authorities if a.key.key_id in signed),
         tuple(a.name for a in authorities if a.key.key_id not in signed),
     )
-
-
-def enter(exchange: Exchange, submission: Submission, now: int) -> Exchange:
-    """The exchange after a directory version; raises Refused or BadSignature. The one judge, outside any ledger."""
-    verdict = judge(exchange, submission, now, JsonBeside(Directory.decode(submission.body)))
-    if isinstance(verdict, Refused):
-        raise verdict
-    return after(exchange, verdict)
-
-
-def after(exchange: Exchange, accepted: Accepted) -> Exchange:
-    """The exchange after an accepted version whose signatures hold."""
-    verify_all(accepted.checks)
-    return apply(exchange, accepted, 0, 0)
-
-
-class JsonBeside(Lookup):
-    """The judge's lookup where there is no ledger, only a version of the directory."""
-
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
-
-    def first(self, sender: str, bulletin_id: bytes) -> None:
-        """No bulletin stands anywhere."""
-        del sender, bulletin_id
-
-    def seen(self, digest: bytes) -> None:
-        """Nothing was seen."""
-        del digest
-
-    def entry(self, index: int) -> None:
-        """There are no entries."""
-        del index
-
-    def directory(self, sha256: bytes) -> bytes | None:
-        """The JSON of this one version."""
-        return self._directory.encode() if sha256 == self._directory.hash else None

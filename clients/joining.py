@@ -9,7 +9,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from clients.endorsing import enter, submission_of
+from clients.endorsing import submission_of
 from clients.errors import Declined, Tampering, UsageError
 from clients.holdings import holdings
 from clients.home import Home, Profile
@@ -18,6 +18,7 @@ from keys.errors import BadSignature
 from keys.exchange import Exchange
 from keys.judge import Refused
 from keys.keyring import write_private
+from keys.versions import enter
 from protocol.directory import Directory
 from protocol.entry import Submission
 from protocol.errors import Malformed, ProtocolError

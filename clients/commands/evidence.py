@@ -1,4 +1,4 @@
-"""``khunjerab audit prove`` and ``check``: evidence of one bulletin, made and believed without anybody's word."""
+"""``khunjerab audit prove`` and ``check``: evidence, made and believed without anybody's word."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from clients.archive import Archive
+from clients.commands import contradiction
 from clients.commands.context import AsJson, context_of, open_home
 from clients.errors import Tampering, UsageError
 from clients.home import Home
@@ -16,6 +17,8 @@ from clients.proving import Packer
 from clients.screen import emit, format_moment, out, say, warn
 from keys.evidence import Evidence, Shown
 from keys.evidence import check as check_evidence
+from keys.fork import Contradiction, Fork, is_fork
+from keys.fork import check as check_fork
 from protocol.errors import ProofFailed, ProtocolError
 
 Pin = Annotated[str, typer.Option(help="SHA-256 of directory version 1; the home's own without.", show_default=False)]
@@ -70,33 +73,47 @@ def _archives(home: Home) -> list[Archive]:
 
 def check(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="What `audit prove` wrote.")],
+    file: Annotated[Path, typer.Argument(help="What `audit prove` or `audit evidence` wrote.")],
     pin: Pin = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check evidence offline, and say what it rests on."""
+    """Check evidence offline, and say what it rests on.
+
+    Of a bulletin: 0 where it holds. Of a log that signed two histories: 5, as that is tampering; stdout then says what
+    is shown. Where evidence does not hold nothing is on stdout, and the status is 5 too.
+    """
     home = home_if_any(ctx)
     given = pin or (home.profile.pin if home else "")
+    pinned, data = parse_pin(given) if given else None, file.read_bytes()
     try:
-        shown = check_evidence(Evidence.decode(file.read_bytes()), parse_pin(given) if given else None)
+        shown = (
+            check_fork(Fork.decode(data), pinned) if is_fork(data) else check_evidence(Evidence.decode(data), pinned)
+        )
     except ProofFailed as failed:
         raise Tampering("evidence", failed.detail) from failed
     except ProtocolError as error:
         raise UsageError(f"{file} is no evidence: {error.detail}") from None
+    if not given:
+        warn(f"no --pin: compare {shown.pin.hex()} with the pin that you were given in person")
+    if isinstance(shown, Contradiction):
+        contradiction.show(shown, pinned=bool(given), as_json=as_json)
+        raise Tampering("fork", str(shown), shown.origin, shown.old.size - 1)
     if as_json:
         emit(_to_json(shown))
-        return
+    else:
+        _show(shown, pinned=bool(given))
+
+
+def _show(shown: Shown, *, pinned: bool) -> None:
     header = shown.header
     out.print(f"{header.name} holds: index {shown.index} of {shown.opened.checkpoint.origin}", markup=False)
     out.print(f"  admitted {format_moment(shown.entry.time)}; {header.status}, {header.precedence}", markup=False)
     out.print(f"  to {', '.join(recipient.agency for recipient in header.recipients)}", markup=False)
-    for line in _rests_on(shown, pinned=bool(given)):
+    for line in _rests_on(shown, pinned=pinned):
         out.print(f"  rests on {line}", markup=False)
     out.print(
         "  does not show its content, nor whether a key was revoked or the bulletin cancelled since", markup=False
     )
-    if not given:
-        warn(f"no --pin: compare {shown.pin.hex()} with the pin that you were given in person")
 
 
 def _rests_on(shown: Shown, *, pinned: bool) -> list[str]:

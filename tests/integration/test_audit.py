@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from broker.node import Node
@@ -13,8 +14,9 @@ from clients.home import Home
 from keys.claims import parsed
 from keys.finding import Report
 from protocol.statements import Bulletin
+from tests.support.forks import HONEST, PIN, REWRITTEN, SIZE, fork
 from tests.support.live import PASSPHRASE, live_node, now_ms, seat_home, world_of_today
-from tests.support.world import World, admit
+from tests.support.world import NOW, ORIGINS, World, admit
 
 
 def _quiet(origin: str, done: int, size: int) -> None:
@@ -145,3 +147,28 @@ async def test_the_commands_of_an_auditor(tmp_path: Path) -> None:
     told = json.loads(out)
     assert (status, told["verdict"]) == (5, "failed")
     assert {(26, "root"), (26, "tile"), (26, "broken-promise")} <= {(f["index"], f["check"]) for f in told["findings"]}
+
+
+async def test_evidence_of_a_fork_is_told_in_words_to_whoever_holds_the_file(tmp_path: Path) -> None:
+    """What it shows is on stdout, and the status is that of tampering; what does not hold says nothing there."""
+    nobody, file, pin = tmp_path / "nobody", tmp_path / "fork.json", PIN.hex()
+    one = fork(HONEST.head(300), REWRITTEN, SIZE, 300)
+    file.write_bytes(one.encode())
+    status, out, err = await khunjerab(nobody, "audit", "check", str(file), "--pin", pin)
+    assert (status, "fork: the log signed a tree of 300 entries" in err) == (5, True)
+    assert out.splitlines()[0] == "pk.khunjerab.test/ledger, run by PK, signed two histories"
+    assert f"  whose first 300 entries have the root {REWRITTEN.root(300).hex()}, as a proof of" in out
+    assert "rests on the node's receipt key, Ed25519 alone" in out
+    assert out.splitlines()[-1].startswith("  does not show which entries differ")
+    status, out, err = await khunjerab(nobody, "audit", "check", str(file), "--json")
+    told = json.loads(out)
+    assert (status, told["shows"], told["origin"], told["nation"]) == (5, "fork", ORIGINS["PK"], "PK")
+    assert told["old"] == {"form": "tree-head", "size": 300, "root": HONEST.root(300).hex(), "time": NOW}
+    assert (told["new"]["form"], told["new"]["size"], told["pin"]) == ("checkpoint", SIZE, pin)
+    assert f"no --pin: compare {pin}" in err
+    file.write_bytes(replace(one, other_root=HONEST.root(300)).encode())
+    status, out, err = await khunjerab(nobody, "audit", "check", str(file), "--pin", pin)
+    assert (status, out, "nothing is broken" in err) == (5, "", True)
+    file.write_bytes(one.encode()[:-1])
+    status, out, _ = await khunjerab(nobody, "audit", "check", str(file), "--pin", pin)
+    assert (status, out) == (2, "")

@@ -13,6 +13,7 @@ from clients.errors import UsageError
 from keys.card import make_card, open_card
 from keys.exchange import Exchange
 from keys.judge import Refused
+from keys.versions import enter
 from protocol.card import Card
 from protocol.directory import Directory
 from protocol.errors import Malformed
@@ -151,6 +152,6 @@ def test_version_1_enters_by_its_own_thresholds() -> None:
     """With the exchange's pin; with another pin it does not."""
     draft = drafted()
     submission = endorsing.submission_of(draft, signatures(draft, *CUSTODIANS))
-    assert endorsing.enter(Exchange("", draft.hash), submission, NOW).in_force == draft
+    assert enter(Exchange("", draft.hash), submission, NOW).in_force == draft
     with pytest.raises(Refused, match="wrong-exchange"):
-        endorsing.enter(Exchange("", bytes(32)), submission, NOW)
+        enter(Exchange("", bytes(32)), submission, NOW)
