@@ -1,4 +1,4 @@
-"""A node's home: ``node.toml``, ``keyring``, ``tls.pem``, ``ledger.db``. Made by ``init``, never by accident."""
+"""A node's home: settings, keys, certificate, ledger, what it cosigned. Made by ``init``, never by accident."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from broker.errors import NodeHomeError
 from broker.storage import sqlite
+from broker.witness import store as witness_store
 from keys.keyring import Keyring, open_keyring, seal_keyring, write_private
 from keys.lognote import SEED_BYTES as LOG_SEED_BYTES
 from keys.lognote import CosignerKeys, LogSigner
@@ -30,6 +31,7 @@ from protocol.parties import Node
 
 _CERTIFICATE_YEARS = 10
 HISTORY = "before.db"
+COSIGNED = "witness.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class NodeHome:
         write_private(folder / "keyring", seal_keyring(Keyring(seeds), passphrase))
         write_private(folder / "tls.pem", _make_certificate(config.url))
         sqlite.create(folder / "ledger.db")
+        witness_store.create(folder / COSIGNED)
         write_private(folder / "node.toml", config.dump())
         return cls(folder)
 
@@ -131,6 +134,11 @@ class NodeHome:
     def storage(self) -> sqlite.SqliteStorage:
         """The ledger and what lies beside it."""
         return sqlite.SqliteStorage(self.folder / "ledger.db")
+
+    def cosigned(self) -> witness_store.WitnessStore | None:
+        """What this node has cosigned; None in a home that was restored: it cannot know, and cosigns nothing."""
+        path = self.folder / COSIGNED
+        return witness_store.WitnessStore(path) if path.exists() else None
 
     def keep_history(self, ledger: Path) -> None:
         """A ledger that this one takes the place of: what it begins with (``broker/restore.py``)."""

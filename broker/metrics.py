@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from protocol.times import DAY_MS
 
 if TYPE_CHECKING:
     from broker.node import Node
+    from broker.witness.witness import Witness
 
 _APPEND_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
@@ -77,3 +78,16 @@ class _State(Collector):
         }
         for (name, text), value in gauges.items():
             yield GaugeMetricFamily(name, text, value=float(value))
+        if node.witness is not None:
+            yield from _cosigning(node.witness)
+
+
+def _cosigning(witness: Witness) -> Iterator[Metric]:
+    """What this node does for its peers."""
+    answers = CounterMetricFamily("khunjerab_witness_answers", "To add-checkpoint, by status.", labels=["status"])
+    for status, count in sorted(witness.answers.items()):
+        answers.add_metric([str(status)], count)
+    sizes = GaugeMetricFamily("khunjerab_witness_size", "Size of the newest checkpoint cosigned.", labels=["origin"])
+    for kept in witness.store.all():
+        sizes.add_metric([kept.origin], kept.size)
+    yield from (answers, sizes)

@@ -23,7 +23,11 @@ from broker.sessions import Sessions
 from broker.standing import Standing
 from broker.storage.contract import Storage
 from broker.subscribers import Subscribers
+from broker.witness.logs import PeersLogs
+from broker.witness.store import WitnessStore
+from broker.witness.witness import Witness
 from broker.writer import Writer
+from protocol.checkpoint import Checkpoint
 
 PUBLISH_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
@@ -37,10 +41,17 @@ log = structlog.get_logger()
 class Node:
     """Everything that ``node serve`` serves. A ledger that must sign nothing is served all the same, for reading.
 
-    Made where a loop runs.
+    Made where a loop runs. Without ``cosigned``, what it has cosigned, it cosigns nothing.
     """
 
-    def __init__(self, config: NodeConfig, keys: NodeKeys, storage: Storage, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        keys: NodeKeys,
+        storage: Storage,
+        clock: Callable[[], int] = now_ms,
+        cosigned: WitnessStore | None = None,
+    ) -> None:
         self.config, self.keys, self.storage, self.clock = config, keys, storage, clock
         self.ledger = Ledger(storage, config.origin, bytes.fromhex(config.pin), keys.receipt)
         if self.ledger.exchange.directory is None:
@@ -56,12 +67,17 @@ class Node:
         self.deliveries = Deliveries(self.ledger, self.publisher, self.standing, clock)
         self.subscribers = Subscribers(self.deliveries, self.sessions, self.news, self.standing, self.metrics)
         self.promises = Promises(self.ledger, keys.log, self.standing, self.writer)
+        self.witness = self._make_witness(cosigned) if cosigned is not None else None
         self.door = Door(self.ledger, self.writer, self.standing, clock)
         self.writer.on_put_back = self.deliveries.forget
         self.metrics.watch(self)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._publish_failure: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _make_witness(self, cosigned: WitnessStore) -> Witness:
+        logs = PeersLogs(self.ledger)
+        return Witness(self.keys.cosigner, cosigned, logs, _mirrors_nothing, lambda: self.clock() // 1000)
 
     @property
     def not_signing(self) -> str | None:
@@ -110,6 +126,8 @@ class Node:
         self.writer.disk.shutdown()
         if self.failed.done():
             self.failed.exception()  # looked at, or asyncio complains
+        if self.witness is not None:
+            self.witness.close()
         self.storage.close()
 
     async def publish(self) -> None:
@@ -192,7 +210,16 @@ class Node:
             },
             "sessions": len(self.sessions),
             "streams": len(self.subscribers),
+            "cosigned": [
+                {"origin": kept.origin, "size": kept.size, "time": kept.time_s}
+                for kept in (self.witness.store.all() if self.witness is not None else ())
+            ],
         }
+
+
+async def _mirrors_nothing(checkpoint: Checkpoint) -> None:
+    """Cosigning says that every entry is held: until a mirror answers, none is."""
+    del checkpoint
 
 
 async def _every(seconds: float, act: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:

@@ -38,7 +38,7 @@ def run_node(home: NodeHome, passphrase: Secret, *, log_json: bool) -> None:
 
 async def _serve(home: NodeHome, keys: NodeKeys) -> None:
     config, stop = home.config, asyncio.Event()
-    node = Node(config, keys, home.storage())
+    node = Node(config, keys, home.storage(), cosigned=home.cosigned())
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
@@ -53,6 +53,8 @@ async def _serve(home: NodeHome, keys: NodeKeys) -> None:
             say(f"serving {config.origin} at {config.url}, {node.ledger.head.size} entries")
             if node.not_signing is not None:
                 say(f"signing nothing: {node.not_signing}")
+            if node.witness is None:
+                say("cosigning nothing: what this node has cosigned is not known here; see Backup and restore")
             await _until_over(node, stop)
     finally:
         await node.stop()

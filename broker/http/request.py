@@ -33,10 +33,11 @@ def node_of(request: web.Request) -> Node:
     return request.app[NODE]
 
 
-async def read_body(request: web.Request, bytes_max: int, media_type: str = MEDIA_TYPE) -> bytes:
-    """The body, of the one media type, not compressed, no longer than it says, and sent in time. Raises Problem."""
-    if request.headers.get("Content-Type", "").lower() != media_type or "Content-Encoding" in request.headers:
-        raise Problem("unsupported-media-type", f"send {media_type}, not compressed")
+async def read_body(request: web.Request, bytes_max: int, media_type: str | None = MEDIA_TYPE) -> bytes:
+    """The body, of the one media type or of any, not compressed, no longer than it says, in time. Raises Problem."""
+    other = media_type is not None and request.headers.get("Content-Type", "").lower() != media_type
+    if other or "Content-Encoding" in request.headers:
+        raise Problem("unsupported-media-type", f"send {media_type or 'it'}, not compressed")
     if request.content_length is None:
         raise Problem("length-required", "the request has no Content-Length")
     if request.content_length > bytes_max:
@@ -85,8 +86,9 @@ def answer_problem(found: Problem, allowed: Iterable[str] = ()) -> web.Response:
 
 def note_refusal(request: web.Request, found: Problem, session: Session | None = None) -> None:
     """Count a refusal, and log it in one line: which code, of whom, where; never what was sent."""
-    node = node_of(request)
-    node.metrics.refusals.labels(found.code).inc()
+    node = request.app.get(NODE)
+    if node is not None:
+        node.metrics.refusals.labels(found.code).inc()
     speaker = session.speaker if session else None
     log.info(
         "refused",

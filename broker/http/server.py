@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from broker.errors import NodeHomeError
-from broker.http import admin, exchange, log
+from broker.http import admin, exchange, log, witness
 from broker.http.intake import Intake
 from broker.http.request import MEMBERS, MEMBERS_BYTES_MAX, NODE, STRANGERS, STRANGERS_BYTES_MAX, problems
+from broker.http.witness import WITNESS
 from broker.node import Node
 from protocol import limits
 
@@ -30,6 +31,9 @@ def application(node: Node) -> web.Application:
     app[STRANGERS], app[MEMBERS] = Intake(STRANGERS_BYTES_MAX), Intake(MEMBERS_BYTES_MAX)
     app.add_routes(exchange.routes)
     app.add_routes(log.routes)
+    app.add_routes(witness.routes)
+    if node.witness is not None:
+        app[WITNESS] = node.witness
     app.on_shutdown.append(_end_what_waits)
     return app
 
@@ -98,17 +102,18 @@ async def serve(node: Node, listen: str, tls: ssl.SSLContext | None) -> web.AppR
     """Bind and answer. Raises NodeHomeError where plain HTTP would leave this machine, or the address is taken."""
     if tls is None and not is_loopback(parse_listen(listen)[0]):
         raise NodeHomeError(f"plain HTTP is for loopback only, and {listen} is not: use an https URL")
-    return await _run(application(node), listen, tls)
+    return await run_application(application(node), listen, tls)
 
 
 async def serve_admin(node: Node, listen: str) -> web.AppRunner:
     """Metrics and health. Raises NodeHomeError for any address but loopback's: it tells who exchanges how much."""
     if not is_loopback(parse_listen(listen)[0]):
         raise NodeHomeError(f"metrics and health are for loopback only, and {listen} is not")
-    return await _run(admin.application(node), listen, None)
+    return await run_application(admin.application(node), listen, None)
 
 
-async def _run(app: web.Application, listen: str, tls: ssl.SSLContext | None) -> web.AppRunner:
+async def run_application(app: web.Application, listen: str, tls: ssl.SSLContext | None) -> web.AppRunner:
+    """Bind and answer, by the settings of every listener. Raises NodeHomeError where the address is taken."""
     runner = web.AppRunner(
         app,
         access_log=None,

@@ -54,9 +54,11 @@ ROUTES = (
     Route("GET", "/checkpoint", "/checkpoint", bearer=False),
     Route("GET", "/tile/{rest}", "/tile/0/000.p/1", bearer=False),
     Route("GET", "/tile/{rest}", "/tile/entries/000.p/1"),
+    Route("POST", "/add-checkpoint", "/add-checkpoint", bearer=False),
+    Route("GET", "/mirror/{sha256}/checkpoint", f"/mirror/{SHA256}/checkpoint", bearer=False),
 )
 BEARER = [route for route in ROUTES if route.bearer]
-WITH_BODY = [route for route in ROUTES if route.method == "POST"]
+WITH_BODY = [route for route in ROUTES if route.method == "POST" and route.path.startswith("/v1/")]  # ours, in msgpack
 
 
 class Clock:
@@ -285,6 +287,10 @@ async def test_junk_is_malformed(site: Site, route: Route) -> None:
         ("/tile/63/x999/x999/x999/x999/x999/x999/999", "not-found"),
         ("/tile/entries/000", "not-found"),
         ("/tile/entries/000.p/200", "not-found"),
+        # What was cosigned
+        (f"/mirror/{SHA256}/checkpoint", "not-found"),
+        (f"/mirror/{SHA256.upper()}/checkpoint", "not-found"),
+        ("/mirror/%20/checkpoint", "not-found"),
     ],
 )
 async def test_what_is_asked_for_has_its_form(site: Site, path: str, code: str) -> None:

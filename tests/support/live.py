@@ -15,6 +15,7 @@ from broker.http import server
 from broker.node import Node
 from broker.storage import sqlite
 from broker.storage.contract import Storage
+from broker.witness import store as witness_store
 from clients.client import Client
 from clients.home import Home, Profile
 from keys.keyring import Keyring
@@ -72,7 +73,10 @@ async def live_node(
         open_ledger_here(folder, world)
     url = f"http://127.0.0.1:{port}"
     config = NodeConfig(ORIGINS["PK"], "PK", url, f"127.0.0.1:{port}", "", world.pin.hex())
-    node = Node(config, node_keys("PK"), wrap(sqlite.SqliteStorage(path)), clock)
+    cosigned = folder / "pk-witness.db"
+    if not cosigned.exists():
+        witness_store.create(cosigned)
+    node = Node(config, node_keys("PK"), wrap(sqlite.SqliteStorage(path)), clock, witness_store.WitnessStore(cosigned))
     await node.start()
     runner = await server.serve(node, config.listen, None)
     try:

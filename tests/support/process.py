@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from broker.home import NodeConfig
 from broker.ledger import Ledger
 from broker.storage import sqlite
+from broker.witness import store as witness_store
 from keys.keyring import Keyring, seal_keyring, write_private
 from tests.support.live import PASSPHRASE, free_port, now_ms
 from tests.support.world import ORIGINS, World, admit, seed, signing_key
@@ -49,6 +50,7 @@ def make_home(folder: Path, world: World, *, admin: bool = False, nation: str = 
     write_private(folder / "passphrase", PASSPHRASE.reveal())
     write_private(folder / "node.toml", config.dump())
     sqlite.create(folder / "ledger.db")
+    witness_store.create(folder / "witness.db")
     with closing(sqlite.SqliteStorage(folder / "ledger.db")) as storage:
         ledger = Ledger(storage, config.origin, world.pin, signing_key(nation))
         for submission in world.founding():
