@@ -34,7 +34,7 @@ def main() -> None:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "openssl": ssl.OPENSSL_VERSION,
-        **{name: version(name) for name in ("aiohttp", "cryptography", "PyNaCl", "msgpack", "uvloop")},
+        **{name: version(name) for name in ("aiohttp", "cryptography", "PyNaCl", "msgspec", "uvloop")},
     }
     RESULTS.write_text(json.dumps({"environment": environment, "figures": [f.to_json() for f in figures]}, indent=2))
 

@@ -22,7 +22,7 @@ from keys.judge import Refused
 from keys.signing import verify_all
 from protocol.entry import Submission
 from protocol.problem import Problem
-from protocol.record import record
+from protocol.record import Record
 from protocol.statements import GOVERNANCE, Bulletin
 from protocol.treehead import Receipt
 
@@ -32,8 +32,7 @@ VERIFY_THREADS = 2
 log = structlog.get_logger()
 
 
-@record
-class Waiting:
+class Waiting(Record):
     """A submission on its way, and who waits for its receipt."""
 
     submission: Submission

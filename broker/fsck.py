@@ -22,7 +22,6 @@ from keys.exchange import Exchange
 from keys.finding import Report
 from keys.owed import verifying
 from keys.replay import Step
-from protocol import canonical, limits
 from protocol.entry import Entry
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.statements import Acknowledgement, Bulletin
@@ -185,7 +184,7 @@ class Check:
                     signed = open_signed(note, exchange)[0].checkpoint
                     _require_same((size, root), (signed.size, signed.root))
                 if head:
-                    kept = TreeHead.from_wire(canonical.decode(head, bytes_max=limits.ENTRY_BYTES_MAX))
+                    kept = TreeHead.decode(head)
                     _require_same((size, root), (kept.size, kept.root))
                     check_head(kept, exchange)
             except (ProtocolError, KeysError) as error:

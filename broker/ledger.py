@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from broker.storage.contract import EVERYONE, AcknowledgedLine, NewEntry, NewTile, Storage, StoredWrap
 from broker.tree import Tree
@@ -19,9 +19,9 @@ from keys.exchange import Exchange
 from keys.judge import Accepted, First, NotSentToMe, Refused, apply, judge
 from keys.replay import Replay
 from keys.signing import SignatureCheck, SigningKey
-from protocol import canonical, limits, merkle
+from protocol import limits, merkle
 from protocol.entry import WRAP_BYTES, Entry, Link, Submission
-from protocol.record import record
+from protocol.record import Record
 from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin, Kind
 from protocol.times import DAY_MS
 from protocol.treehead import Receipt, TreeHead
@@ -32,8 +32,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@record
-class Staged:
+class Staged(Record):
     """A submission that the judge accepted, and the signature checks it owes."""
 
     submission: Submission
@@ -146,7 +145,7 @@ class Ledger:
         at_most = self.tree.size
         while published := self.storage.newest_published(at_most):
             if published.head and self.tree.root(published.size) == published.root:
-                return TreeHead.from_wire(canonical.decode(published.head, bytes_max=limits.NOTE_BYTES_MAX))
+                return TreeHead.decode(published.head)
             at_most = published.size - 1
         return TreeHead(self.pin, self.origin, 0, merkle.EMPTY_ROOT, 0)
 
@@ -255,7 +254,7 @@ class Ledger:
 
     def _sign_head(self, size: int, time_ms: int) -> TreeHead:
         head = TreeHead(self.pin, self.origin, size, self.tree.root(size), time_ms)
-        return replace(head, signature=self._receipt_key.sign(head.message(), 1))
+        return head.replace(signature=self._receipt_key.sign(head.message(), 1))
 
     def entries(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
         """Index and bytes of [start, stop), a tile's worth at a time."""

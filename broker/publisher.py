@@ -6,7 +6,6 @@ from broker.errors import LedgerBroken
 from broker.ledger import Ledger
 from broker.storage.contract import Published
 from keys.lognote import LogSigner
-from protocol import canonical
 from protocol.checkpoint import Checkpoint, split_timestamped
 from protocol.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from protocol.note import COSIGNATURE_MLDSA44, Note
@@ -70,7 +69,7 @@ class Publisher:
         time_s = max(now_s, head.time // 1000, self._ledger.not_before // 1000)
         self._ledger.not_before = time_s * 1000
         note = Note(checkpoint.text(), tuple(self._signer.lines(checkpoint, time_s))).encode()
-        self._storage.publish(checkpoint.size, note, canonical.encode(head.to_wire()))
+        self._storage.publish(checkpoint.size, note, head.encode())
         self._signed_s = now_s
         self.newest = Published(checkpoint.size, checkpoint.root, note)
 

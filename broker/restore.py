@@ -154,7 +154,7 @@ def _admit_again(ledger: Ledger, tail: Tail, data: bytes) -> None:
     if built.entries[0].data != data:
         raise LedgerBroken(f"entry {index} there has another time or link than this ledger would have given it")
     wraps = tuple(tail.wraps(index)) if isinstance(tail, StoredTail) else ()
-    built = replace(built, entries=(replace(built.entries[0], wraps=wraps),))
+    built = replace(built, entries=(built.entries[0].replace(wraps=wraps),))
     ledger.commit(built)
     ledger.advance(built)
 

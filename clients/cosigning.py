@@ -5,7 +5,6 @@ The file is the submission itself, with the signatures so far; whoever completes
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from clients.errors import UsageError
@@ -32,7 +31,7 @@ def cosign(submission: Submission, key: SigningKey) -> Submission:
     """With one signature more; signing twice changes nothing."""
     others = tuple(s for s in decode_signatures(submission.signatures) if s.key_id != key.public.key_id)
     mine = key.sign_statement(submission.kind, submission.statement, 2)
-    return replace(submission, signatures=encode_signatures((*others, mine)))
+    return submission.replace(signatures=encode_signatures((*others, mine)))
 
 
 def read(path: Path) -> Submission:

@@ -7,7 +7,6 @@ crash of a disk that lied, is believed as far as its newest checkpoint: what was
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clients.clock import now_ms
@@ -118,7 +117,7 @@ class Promises:
         )
         with self._state.transaction():
             self._state.add_alarm(now_ms(), "broken-promise", verified.origin, None, detail)
-            page = encode_page((replace(part, items=()),))
+            page = encode_page((part.replace(items=()),))
             self._state.add_evidence(now_ms(), verified.origin, verified.size, "page", page)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clients.clock import now_ms
@@ -250,7 +250,7 @@ class Sender:
             raise Tampering("receipt", error.detail, receipt.head.origin, receipt.index) from error
         if self._client.exchange.directory is not None:
             self._client.replica.check_signed(receipt.head)
-        return replace(receipt, entry=receipt.entry or entry.encode())
+        return receipt.replace(entry=receipt.entry or entry.encode())
 
 
 _UNSENT = "it expired before it could be sent"

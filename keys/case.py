@@ -11,7 +11,7 @@ from protocol import limits
 from protocol.directory import Directory
 from protocol.entry import Entry
 from protocol.parties import Agency
-from protocol.record import record
+from protocol.record import Record
 from protocol.signing import PublicKey, Signature
 from protocol.statements import Kind, Statement
 
@@ -34,8 +34,7 @@ class Signed(Protocol):
         """Theirs, encoded."""
 
 
-@record
-class First:
+class First(Record):
     """The bulletin that holds a (sender, id): where it stands and what it is known by."""
 
     index: int
@@ -65,8 +64,7 @@ class Lookup(Protocol):
         """The JSON of a directory version."""
 
 
-@record
-class Accepted:
+class Accepted(Record):
     """The statement may stand, once ``checks`` hold; ``apply`` gives the exchange after it."""
 
     statement: Statement
@@ -88,8 +86,7 @@ class Refused(Exception):
         self.step, self.code, self.detail, self.index, self.names = step, code, detail, index, names
 
 
-@record
-class Case:
+class Case(Record):
     """One statement before the judge."""
 
     exchange: Exchange

@@ -5,8 +5,6 @@ A grant needs both nations; whoever can grant a key can end it alone. The number
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from keys.case import Accepted, Case, Refused
 from keys.errors import BadSignature, KeysError
 from keys.exchange import BUNDLE_LIFE_MS, Exchange, bundles_ahead
@@ -50,7 +48,7 @@ def judge_directory(case: Case) -> Accepted:
     keys = known | _keys_of(directory)
     signers = [(_signer(keys, signature), signature) for signature in case.signatures]
     _check_keys(directory, before)
-    return replace(case.accept(signers, GOVERNANCE_SUITE), directory=directory)
+    return case.accept(signers, GOVERNANCE_SUITE).replace(directory=directory)
 
 
 def _displaced(exchange: Exchange, version: DirectoryVersion) -> Directory | None:

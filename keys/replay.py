@@ -15,7 +15,7 @@ from keys.judge import Accepted, Lookup, NotSentToMe, Refused, apply, judge
 from keys.signing import SignatureCheck, verify_all
 from protocol.entry import Entry, Link
 from protocol.errors import ProtocolError
-from protocol.record import record
+from protocol.record import Record
 from protocol.statements import GOVERNANCE, LINKED
 
 
@@ -29,8 +29,7 @@ class Fault:
     step: int | None = None
 
 
-@record
-class Step:
+class Step(Record):
     """What one entry came to. ``owed`` are the signature checks of a bulletin or acknowledgement, for batching."""
 
     index: int

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, M
 from keys.errors import BadSignature
 from keys.secret import Secret
 from protocol.pae import pae
-from protocol.record import record
+from protocol.record import Record
 from protocol.signing import PublicKey, Signature
 from protocol.statements import SIGNED_UNDER, Kind
 
@@ -71,8 +71,7 @@ def _mldsa65_public(data: bytes) -> MLDSA65PublicKey:
         raise BadSignature("the ML-DSA-65 half is no public key") from error
 
 
-@record
-class SignatureCheck:
+class SignatureCheck(Record):
     """A verification still owed: the judge says which, callers run them one by one or in batches."""
 
     key: PublicKey

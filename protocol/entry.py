@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 
 from protocol import canonical, limits, merkle
-from protocol.canonical import Fields, Wire
+from protocol.canonical import Form, Uint
 from protocol.errors import Malformed
-from protocol.record import record
+from protocol.record import WireRecord
 from protocol.statements import LINKED, Kind
 
 HPKE_ENCAPSULATION_BYTES = 1120  # ML-KEM-768 ciphertext and X25519 point
 WRAP_BYTES = HPKE_ENCAPSULATION_BYTES + 32 + 8 + 16  # content key, count of receipts, AEAD tag
+# What strangers send: refused at the first item that is none, before memory grows.
+_BYTE_STRINGS = Form(list[bytes], "not an array of byte strings")
 _KINDS = {int(kind): kind for kind in Kind}
 _SUBMISSION_BYTES_MAX = limits.DIRECTORY_BYTES_MAX + limits.ENTRY_BYTES_MAX + limits.WRAPS_MAX * WRAP_BYTES
 
@@ -24,61 +26,38 @@ def checked_kind(number: int) -> Kind:
     return kind
 
 
-@record
-class Link:
-    """The last directory, revocation or suspension entry before an entry in its ledger."""
+class Link(WireRecord):
+    """[kind, index]: the last directory, revocation or suspension entry before an entry in its ledger."""
 
     kind: Kind
-    index: int
+    index: Uint
 
-    def to_wire(self) -> Wire:
-        """[kind, index]."""
-        return [int(self.kind), self.index]
-
-    @classmethod
-    def from_wire(cls, value: object) -> Link:
-        """[kind, index]."""
-        f = Fields(value, "governance link", 2)
-        kind = checked_kind(f.uint("kind"))
-        if kind not in LINKED:
-            raise Malformed(f"governance link: it names a {kind.word}")
-        return cls(kind, f.uint("index"))
+    def check(self) -> None:
+        """SPEC §9.1.2."""
+        if self.kind not in LINKED:
+            raise Malformed(f"governance link: it names a {self.kind.word}")
 
 
-@record
-class Entry:
+class Entry(WireRecord):
     """SPEC §9.1, in wire order; ``time`` is the admission time in milliseconds, monotone within a ledger."""
 
     kind: Kind
     statement: bytes
     signatures: bytes
-    time: int
+    time: Uint
     link: Link | None
 
-    def encode(self) -> bytes:
-        """The bytes of the leaf."""
-        link = self.link.to_wire() if self.link else None
-        return canonical.encode([int(self.kind), self.statement, self.signatures, self.time, link])
-
-    @classmethod
-    def decode(cls, data: bytes) -> Entry:
-        """Raises Malformed or TooLarge."""
-        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "entry", 5)
-        return cls(
-            checked_kind(f.uint("kind")),
-            f.bytes("statement", limits.ENTRY_BYTES_MAX),
-            f.bytes("signatures", limits.ENTRY_BYTES_MAX),
-            f.uint("time"),
-            f.optional(Link.from_wire),
-        )
+    def check(self) -> None:
+        """SPEC §9.1.2."""
+        if self.link is not None:
+            self.link.check()
 
     def leaf(self) -> bytes:
         """The RFC 6962 leaf hash."""
         return merkle.leaf_hash(self.encode())
 
 
-@record
-class Submission:
+class Submission(WireRecord):
     """What is posted: a statement, its signatures, and what lies beside the ledger (SPEC §9.2).
 
     ``wraps`` are of WRAP_BYTES each, in the order of the statement; ``body`` is a bulletin's ciphertext or a
@@ -96,9 +75,9 @@ class Submission:
         return canonical.encode([bytes([self.kind]), self.statement, self.signatures, b"".join(self.wraps), self.body])
 
     @classmethod
-    def decode(cls, data: bytes) -> Submission:
+    def decode(cls, data: bytes, bytes_max: int = _SUBMISSION_BYTES_MAX) -> Submission:
         """Raises Malformed or TooLarge."""
-        parts = canonical.decode_bins(data, bytes_max=_SUBMISSION_BYTES_MAX, count_max=5)
+        parts = _BYTE_STRINGS.decode(data, bytes_max)
         if len(parts) != 5 or len(parts[0]) != 1:  # noqa: PLR2004 - the five of SPEC §9.2
             raise Malformed("a submission is [kind, statement, signatures, wraps, body]")
         kind, statement, signatures, wraps, body = parts
@@ -121,7 +100,7 @@ def encode_batch(submissions: list[Submission]) -> bytes:
 
 def decode_batch(data: bytes) -> list[bytes]:
     """The envelopes of a batch, each still to be decoded, so that one bad one does not spoil the others."""
-    batch = canonical.decode_bins(data, bytes_max=limits.REQUEST_BYTES_MAX, count_max=limits.BATCH_SUBMISSIONS_MAX)
-    if not batch:
-        raise Malformed("a batch holds at least one envelope")
+    batch = _BYTE_STRINGS.decode(data, limits.REQUEST_BYTES_MAX)
+    if not 1 <= len(batch) <= limits.BATCH_SUBMISSIONS_MAX:
+        raise Malformed(f"a batch holds 1 to {limits.BATCH_SUBMISSIONS_MAX} envelopes")
     return batch

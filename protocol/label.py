@@ -7,53 +7,40 @@ does not know is denied.
 from __future__ import annotations
 
 import datetime
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from protocol import canonical, limits, names
-from protocol.canonical import Fields, Wire
+from protocol import limits, names, text
+from protocol.canonical import check_count, check_sorted
 from protocol.errors import Malformed
-from protocol.record import record
+from protocol.record import WireRecord
 
 
-@record
-class Label:
-    """The originator's label, kept verbatim: its policy, level, and three kinds of categories."""
+class Label(WireRecord):
+    """The originator's label, kept verbatim: its policy, level, and three kinds of categories (SPEC §6.1)."""
 
     policy: str  # the sender's nation
     classification: str  # a value of that policy
+    compartments: tuple[str, ...]  # restrictive: the reader must hold every one
     releasable: tuple[str, ...]  # permissive: nations, one of which the reader's must be; empty means nobody
-    compartments: tuple[str, ...] = ()  # restrictive: the reader must hold every one
     caveats: tuple[str, ...] = ()  # informative
     until: str | None = None  # declassification date, YYYY-MM-DD (保密期限)
 
-    def to_wire(self) -> Wire:
+    def check(self) -> None:
         """SPEC §6.1."""
-        return [
-            self.policy,
-            self.classification,
-            list(self.compartments),
-            list(self.releasable),
-            list(self.caveats),
-            self.until,
-        ]
-
-    @classmethod
-    def from_wire(cls, value: object) -> Label:
-        """The label in a header. A few labels mark nearly all bulletins: each is decoded once."""
-        return _decoded(canonical.encode(value))  # type: ignore[arg-type]
-
-
-@functools.lru_cache(maxsize=256)
-def _decoded(data: bytes) -> Label:
-    f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "label", 6)
-    policy = f.matching("policy", names.nation)
-    classification = f.text("classification", limits.NAME_CHARS_MAX)
-    compartments = f.sorted_names("compartments", limits.COMPARTMENTS_MAX, names.compartment)
-    releasable = f.sorted_names("releasable", limits.NATIONS_MAX, names.nation)
-    caveats = f.sorted_names("caveats", limits.CAVEATS_MAX, names.caveat)
-    return Label(policy, classification, releasable, compartments, caveats, f.optional(checked_date))
+        names.nation(self.policy)
+        text.check(self.classification, "label: classification", limits.NAME_CHARS_MAX)
+        for what, values, at_most, grammar in (
+            ("compartments", self.compartments, limits.COMPARTMENTS_MAX, names.compartment),
+            ("releasable", self.releasable, limits.NATIONS_MAX, names.nation),
+            ("caveats", self.caveats, limits.CAVEATS_MAX, names.caveat),
+        ):
+            check_count(values, f"label: {what}", at_most)
+            for value in values:
+                grammar(value)
+            check_sorted(values, f"label: {what}")
+        if self.until is not None:
+            checked_date(self.until)
 
 
 def checked_date(value: object) -> str:

@@ -1,14 +1,53 @@
-"""Records: values that are made for every entry, thousands a second."""
+"""Records: values that are made for every entry, thousands a second. On the wire one is the array of its fields."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+import functools
+from typing import Any, Self, dataclass_transform
 
-T = TypeVar("T")
+import msgspec
+
+from protocol import canonical, limits
+from protocol.canonical import Form, Wire
 
 
 @dataclass_transform(frozen_default=True)
-def record(cls: type[T]) -> type[T]:
-    """A dataclass frozen by mypy, not by the interpreter, which would make each one three times as slowly."""
-    return dataclass(slots=True, unsafe_hash=True)(cls)
+class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Immutable, and made in C: a frozen dataclass takes many times as long."""
+
+    def replace(self, **changes: Any) -> Self:
+        """Another record, alike but for these fields."""
+        return msgspec.structs.replace(self, **changes)
+
+
+class WireRecord(Record):
+    """A record with a format of its own: the types of its fields are its bounds, ``check`` has what they cannot say."""
+
+    def encode(self) -> bytes:
+        """Its bytes on the wire."""
+        return canonical.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes, bytes_max: int = limits.ENTRY_BYTES_MAX) -> Self:
+        """The record that ``data`` holds. Raises Malformed or TooLarge."""
+        record: Self = _form(cls).decode(data, bytes_max)
+        record.check()
+        return record
+
+    def check(self) -> None:
+        """Raise Malformed or TooLarge for what the types of the fields cannot say."""
+
+    def to_wire(self) -> Wire:
+        """As it stands within another value."""
+        return canonical.decode(self.encode(), bytes_max=limits.REQUEST_BYTES_MAX)
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """What ``to_wire`` gave. Raises Malformed or TooLarge."""
+        return cls.decode(canonical.encode(value), limits.REQUEST_BYTES_MAX)
+
+
+@functools.cache
+def _form(cls: type[Any]) -> Form[Any]:
+    count = len(cls.__struct_fields__)
+    return Form(cls, f"{cls.__name__} is not an array of {count} fields, each of its type")

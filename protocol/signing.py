@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
 
 from protocol import canonical, limits
-from protocol.canonical import Fields, Wire
+from protocol.canonical import Fields, Form, Hash, Wire
 from protocol.errors import Malformed
 from protocol.pae import Domain, digest
-from protocol.record import record
+from protocol.record import WireRecord
 
 ED25519_KEY_BYTES = 32
 ED25519_SIGNATURE_BYTES = 64
@@ -17,6 +20,10 @@ MLDSA65_KEY_BYTES = 1952
 MLDSA65_SIGNATURE_BYTES = 3309
 MLKEM768_KEY_BYTES = 1184
 X25519_KEY_BYTES = 32
+
+
+def _exactly(length: int) -> msgspec.Meta:
+    return msgspec.Meta(min_length=length, max_length=length)
 
 
 @dataclass(frozen=True)
@@ -65,46 +72,31 @@ class KemKey:
         return cls(f.exactly("mlkem768", MLKEM768_KEY_BYTES), f.exactly("x25519", X25519_KEY_BYTES))
 
 
-@record
-class Signature:
-    """One signer's signature: Ed25519, and in suite 2 ML-DSA-65 beside it, both over the same message."""
+class Signature(WireRecord):
+    """[key id, ed25519, mldsa65 or nil]: one signer's, and in suite 2 both halves over the same message."""
 
-    key_id: bytes
-    ed25519: bytes
-    mldsa65: bytes | None = None
+    key_id: Hash
+    ed25519: Annotated[bytes, _exactly(ED25519_SIGNATURE_BYTES)]
+    mldsa65: Annotated[bytes, _exactly(MLDSA65_SIGNATURE_BYTES)] | None = None
 
     @property
     def suite(self) -> int:
         """The suite that this signature fulfils."""
         return 1 if self.mldsa65 is None else 2
 
-    def to_wire(self) -> Wire:
-        """[key id, ed25519, mldsa65 or nil]."""
-        return [self.key_id, self.ed25519, self.mldsa65]
 
-    @classmethod
-    def from_wire(cls, value: object) -> Signature:
-        """[key id, ed25519, mldsa65 or nil]."""
-        f = Fields(value, "signature", 3)
-        return cls(f.hash("key id"), f.exactly("ed25519", ED25519_SIGNATURE_BYTES), f.optional(_mldsa65))
-
-
-def _mldsa65(value: object) -> bytes:
-    if type(value) is not bytes or len(value) != MLDSA65_SIGNATURE_BYTES:
-        raise Malformed(f"signature: mldsa65 is not {MLDSA65_SIGNATURE_BYTES} bytes")
-    return value
+_SIGNATURES = Form(list[Signature], "not an array of signatures")
 
 
 def encode_signatures(signatures: tuple[Signature, ...]) -> bytes:
     """The signatures of a statement, sorted by key id (SPEC §5.3)."""
-    return canonical.encode([s.to_wire() for s in sorted(signatures, key=lambda s: s.key_id)])
+    return canonical.encode(sorted(signatures, key=lambda s: s.key_id))
 
 
 def decode_signatures(data: bytes) -> tuple[Signature, ...]:
     """Raises Malformed unless there is at least one, each key signs once, and they are sorted."""
-    values = canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX, array_max=limits.SIGNATURES_MAX)
-    signatures = tuple(Signature.from_wire(value) for value in values)
+    signatures = _SIGNATURES.decode(data, limits.ENTRY_BYTES_MAX)
     signers = [signature.key_id for signature in signatures]
-    if not signers or signers != sorted(set(signers)):
-        raise Malformed("signatures: none, not sorted by key id, or a key signs twice")
-    return signatures
+    if not 1 <= len(signers) <= limits.SIGNATURES_MAX or signers != sorted(set(signers)):
+        raise Malformed("signatures: none or too many, not sorted by key id, or a key signs twice")
+    return tuple(signatures)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from protocol import canonical, limits, names
-from protocol.canonical import Fields, Wire
+from protocol.canonical import Fields, Hash, Uint, Wire, check_choice, check_count
 from protocol.errors import Malformed
 from protocol.header import Header
 from protocol.pae import Domain, digest
-from protocol.record import record
+from protocol.record import WireRecord
 from protocol.signing import KemKey, PublicKey
 
 ACKNOWLEDGED = ("received", "read", "acted")  # the furthest last
@@ -45,106 +45,74 @@ LINKED = frozenset({Kind.DIRECTORY, Kind.REVOCATION, Kind.SUSPENSION})
 GOVERNANCE = LINKED | {Kind.KEY_BUNDLE}
 
 
-@record
-class WrapHash:
-    """Whose wrap it is, by KEM key, and its SHA-256."""
+class WrapHash(WireRecord):
+    """[KEM key id, hash]: whose wrap it is, by KEM key, and its SHA-256."""
 
-    kem_key_id: bytes
-    hash: bytes
-
-    def to_wire(self) -> Wire:
-        """[KEM key id, hash]."""
-        return [self.kem_key_id, self.hash]
-
-    @classmethod
-    def from_wire(cls, value: object) -> WrapHash:
-        """[KEM key id, hash]."""
-        f = Fields(value, "wrap hash", 2)
-        return cls(f.hash("KEM key id"), f.hash("hash"))
+    kem_key_id: Hash
+    hash: Hash
 
 
-@record
-class Bulletin:
+class _SignedBulletin(WireRecord):
+    header: bytes
+    wraps: tuple[WrapHash, ...]
+    body: Hash
+
+
+class Bulletin(WireRecord):
     """[header, hashes of the wraps, hash of the body]: what is signed, so that nothing moves under another header."""
 
     header: Header
     header_bytes: bytes
     wraps: tuple[WrapHash, ...]
-    body: bytes
+    body: Hash
 
     def encode(self) -> bytes:
         """SPEC §7.2."""
-        return canonical.encode([self.header_bytes, [wrap.to_wire() for wrap in self.wraps], self.body])
+        return _SignedBulletin(self.header_bytes, self.wraps, self.body).encode()
 
     @classmethod
-    def decode(cls, data: bytes) -> Bulletin:
+    def decode(cls, data: bytes, bytes_max: int = limits.ENTRY_BYTES_MAX) -> Bulletin:
         """Raises Malformed or TooLarge."""
-        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "bulletin", 3)
-        header_bytes = f.bytes("header", limits.ENTRY_BYTES_MAX)
-        wraps = f.array("wraps", limits.WRAPS_MAX, WrapHash.from_wire, at_least=1)
-        return cls(Header.decode(header_bytes), header_bytes, wraps, f.hash("body"))
+        signed = _SignedBulletin.decode(data, bytes_max)
+        check_count(signed.wraps, "bulletin: wraps", limits.WRAPS_MAX, at_least=1)
+        return cls(Header.decode(signed.header), signed.header, signed.wraps, signed.body)
 
 
-@record
-class AcknowledgementLine:
+class AcknowledgementLine(WireRecord):
     """One bulletin, by where it stands, and how far it came with the recipient, at its own time."""
 
     origin: str
-    index: int
-    leaf: bytes
+    index: Uint
+    leaf: Hash
     state: str
-    time: int
+    time: Uint
 
-    def to_wire(self) -> Wire:
-        """[origin, index, leaf, state, time]."""
-        return [self.origin, self.index, self.leaf, self.state, self.time]
-
-    @classmethod
-    def from_wire(cls, value: object) -> AcknowledgementLine:
-        """[origin, index, leaf, state, time]."""
-        f = Fields(value, "acknowledgement line", 5)
-        return cls(
-            f.matching("origin", names.origin),
-            f.uint("index"),
-            f.hash("leaf"),
-            f.choice("state", ACKNOWLEDGED),
-            f.uint("time"),
-        )
+    def check(self) -> None:
+        """SPEC §7.3."""
+        names.origin(self.origin)
+        check_choice(self.state, "acknowledgement line: state", ACKNOWLEDGED)
 
 
-@record
-class Acknowledgement:
+class Acknowledgement(WireRecord):
     """A recipient's word to one sender, entered in the recipient's home ledger (SPEC §7.3)."""
 
-    suite: int
-    exchange: bytes
+    suite: Uint
+    exchange: Hash
     origin: str
     sender: str  # the agency that acknowledges
-    key_id: bytes
+    key_id: Hash
     to: str  # the agency that sent the bulletins
-    created: int
+    created: Uint
     lines: tuple[AcknowledgementLine, ...]
 
-    def encode(self) -> bytes:
+    def check(self) -> None:
         """SPEC §7.3."""
-        lines = [line.to_wire() for line in self.lines]
-        head = [self.suite, self.exchange, self.origin, self.sender, self.key_id, self.to, self.created]
-        return canonical.encode([*head, lines])
-
-    @classmethod
-    def decode(cls, data: bytes) -> Acknowledgement:
-        """Raises Malformed or TooLarge."""
-        f = Fields(canonical.decode(data, bytes_max=limits.ENTRY_BYTES_MAX), "acknowledgement", 8)
-        return cls(
-            f.uint("suite"),
-            f.hash("exchange"),
-            f.matching("origin", names.origin),
-            f.matching("sender", names.agency),
-            f.hash("key id"),
-            f.matching("to", names.agency),
-            f.uint("created"),
-            f.array("lines", limits.ACKNOWLEDGEMENT_LINES_MAX, AcknowledgementLine.from_wire, at_least=1),
-        )
+        names.origin(self.origin)
+        names.agency(self.sender)
+        names.agency(self.to)
+        check_count(self.lines, "acknowledgement: lines", limits.ACKNOWLEDGEMENT_LINES_MAX, at_least=1)
+        for line in self.lines:
+            line.check()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,103 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from protocol import canonical, limits, merkle, names
-from protocol.canonical import Fields, Wire
+from protocol.canonical import Hash, Uint
 from protocol.entry import Entry, Link
-from protocol.errors import Malformed, ProofFailed
+from protocol.errors import Malformed, ProofFailed, TooLarge
 from protocol.pae import Domain, pae
-from protocol.record import record
+from protocol.record import WireRecord
 from protocol.signing import Signature
 
-
-def path_from_wire(value: object) -> tuple[bytes, ...]:
-    """A Merkle path: at most 63 hashes."""
-    return Fields([value], "path", 1).array("hashes", limits.PROOF_HASHES_MAX, _hash)
+Path = tuple[Hash, ...]  # a Merkle path, the leaf's sibling first
 
 
-def _hash(value: object) -> bytes:
-    if type(value) is not bytes or len(value) != canonical.HASH_BYTES:
-        raise Malformed("path: a hash is not 32 bytes")
-    return value
+def check_path(path: Path) -> None:
+    """Raise TooLarge where a path is longer than any tree is high."""
+    canonical.check_count(path, "path", limits.PROOF_HASHES_MAX)
 
 
-@dataclass(frozen=True, slots=True)
-class TreeHead:
+class TreeHead(WireRecord):
     """Size and root of a ledger after one durable commit, signed by the node's receipt key (suite 1)."""
 
-    exchange: bytes
+    exchange: Hash
     origin: str
-    size: int
-    root: bytes
-    time: int
+    size: Uint
+    root: Hash
+    time: Uint
     signature: Signature | None = None
 
     def message(self) -> bytes:
         """What is signed."""
-        head: list[Wire] = [self.exchange, self.origin, self.size, self.root, self.time]
-        return pae(Domain.TREE_HEAD, canonical.encode(head))
+        return pae(Domain.TREE_HEAD, canonical.encode([self.exchange, self.origin, self.size, self.root, self.time]))
 
-    def to_wire(self) -> Wire:
-        """[exchange, origin, size, root, time, signature]."""
-        signature = self.signature.to_wire() if self.signature else None
-        return [self.exchange, self.origin, self.size, self.root, self.time, signature]
-
-    @classmethod
-    def from_wire(cls, value: object) -> TreeHead:
+    def check(self) -> None:
         """A head from the wire always carries its signature."""
-        f = Fields(value, "tree head", 6)
-        return cls(
-            f.hash("exchange"),
-            f.matching("origin", names.origin),
-            f.uint("size"),
-            f.hash("root"),
-            f.uint("time"),
-            f.value(Signature.from_wire),
-        )
+        names.origin(self.origin)
+        if self.signature is None:
+            raise Malformed("tree head: it is not signed")
 
 
-@record
-class Receipt:
+class Receipt(WireRecord):
     """That an entry stands at an index for ever: the rest of its leaf, its path, and the head it leads to.
 
     ``entry`` is given where the statement was seen before, as its first signatures may differ from those just posted.
     """
 
-    index: int
-    time: int
+    index: Uint
+    time: Uint
     link: Link | None
-    path: tuple[bytes, ...]
+    path: Path
     head: TreeHead
     entry: bytes | None = None
 
-    def encode(self) -> bytes:
-        """The bytes of a receipt."""
-        return canonical.encode(self.to_wire())
-
-    def to_wire(self) -> Wire:
-        """[index, time, link, path, head, entry]."""
-        link = self.link.to_wire() if self.link else None
-        return [self.index, self.time, link, list(self.path), self.head.to_wire(), self.entry]
-
     @classmethod
-    def decode(cls, data: bytes) -> Receipt:
+    def decode(cls, data: bytes, bytes_max: int = 2 * limits.ENTRY_BYTES_MAX) -> Receipt:
         """Raises Malformed or TooLarge."""
-        return cls.from_wire(canonical.decode(data, bytes_max=2 * limits.ENTRY_BYTES_MAX))
+        return super().decode(data, bytes_max)
 
-    @classmethod
-    def from_wire(cls, value: object) -> Receipt:
-        """[index, time, link, path, head, entry]."""
-        f = Fields(value, "receipt", 6)
-        return cls(
-            f.uint("index"),
-            f.uint("time"),
-            f.optional(Link.from_wire),
-            f.value(path_from_wire),
-            f.value(TreeHead.from_wire),
-            f.optional(_entry_bytes),
-        )
+    def check(self) -> None:
+        """SPEC §9.4.2."""
+        if self.link is not None:
+            self.link.check()
+        check_path(self.path)
+        self.head.check()
+        if self.entry is not None and len(self.entry) > limits.ENTRY_BYTES_MAX:
+            raise TooLarge(f"receipt: its entry is over {limits.ENTRY_BYTES_MAX} bytes")
 
     def leaf_of(self, entry: Entry) -> bytes:
         """The leaf hash of ``entry``, or of the first entry of its statement; or ProofFailed.
@@ -113,7 +79,3 @@ class Receipt:
         leaf = first.leaf()
         merkle.verify_inclusion(leaf, self.index, self.head.size, list(self.path), self.head.root)
         return leaf
-
-
-def _entry_bytes(value: object) -> bytes:
-    return Fields([value], "receipt", 1).bytes("entry", limits.ENTRY_BYTES_MAX)

@@ -14,14 +14,13 @@ from typing import Protocol
 
 from keys.judge import First
 from protocol.entry import Entry
-from protocol.record import record
+from protocol.record import Record
 from protocol.statements import Kind
 
 EVERYONE = ""  # the reader whom governance is for
 
 
-@record
-class StoredWrap:
+class StoredWrap(Record):
     """A wrap and the seat it is for, by its signing key, which outlives its bundles."""
 
     seat_key_id: bytes
@@ -39,8 +38,7 @@ class AcknowledgedLine:
     time: int
 
 
-@record
-class NewEntry:
+class NewEntry(Record):
     """An entry to append, with what lies beside it and under what it is found again."""
 
     index: int

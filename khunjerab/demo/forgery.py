@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import msgpack
+import msgspec
 
 BULLETIN = 1
 TIME_FIELD = 3
@@ -27,24 +27,24 @@ def envelope_of(ledger: Path, index: int) -> bytes:
     """The very bytes that were posted for an entry, put together again from the ledger: what a replay sends."""
     with closing(sqlite3.connect(ledger)) as db:
         (data,) = db.execute("SELECT data FROM entry WHERE idx = ?", (index,)).fetchone()
-        kind, statement, signatures, _, _ = msgpack.unpackb(data)
+        kind, statement, signatures, _, _ = msgspec.msgpack.decode(data)
         wraps = {
             hashlib.sha256(wrap).digest(): wrap
             for (wrap,) in db.execute("SELECT data FROM wrap WHERE idx = ?", (index,))
         }
         (body,) = db.execute("SELECT data FROM body WHERE idx = ?", (index,)).fetchone()
-    _, hashes, _ = msgpack.unpackb(statement)
+    _, hashes, _ = msgspec.msgpack.decode(statement)
     ordered = b"".join(wraps[digest] for _, digest in hashes)
-    return bytes(msgpack.packb([bytes([kind]), statement, signatures, ordered, body]))
+    return msgspec.msgpack.encode([bytes([kind]), statement, signatures, ordered, body])
 
 
 def backdate(ledger: Path, index: int) -> None:
     """Make a bulletin an hour older, and remove every trace that the store keeps of it: root, tiles, checkpoints."""
     with closing(sqlite3.connect(ledger)) as db:
         (data,) = db.execute("SELECT data FROM entry WHERE idx = ?", (index,)).fetchone()
-        fields = msgpack.unpackb(data)
+        fields = msgspec.msgpack.decode(data)
         fields[TIME_FIELD] -= HOUR_MS
-        altered = msgpack.packb(fields)
+        altered = msgspec.msgpack.encode(fields)
         leaf = hashlib.sha256(b"\x00" + altered).digest()
         db.execute("UPDATE entry SET data = ?, leaf = ? WHERE idx = ?", (altered, leaf, index))
         db.execute("DELETE FROM checkpoint")

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-import msgpack
+import msgspec
 
 from khunjerab.demo import bulletins, forgery
 from khunjerab.demo.founding import SPARE, Founding, free_port, wait_until_ready
@@ -132,13 +132,13 @@ class Story:
         token = self._shell.run(home, "session", quiet=True).out.strip().split()[-1]
         request = urllib.request.Request(  # noqa: S310 - https on loopback
             f"{self._founding.url}/v1/entries",
-            data=msgpack.packb([envelope]),
+            data=msgspec.msgpack.encode([envelope]),
             headers={"Authorization": f"Bearer {token}", "Content-Type": MEDIA_TYPE},
             method="POST",
         )
         try:
             with urllib.request.urlopen(request, context=self._tls(), timeout=30) as answer:  # noqa: S310
-                receipt = msgpack.unpackb(msgpack.unpackb(answer.read())[0])
+                receipt = msgspec.msgpack.decode(msgspec.msgpack.decode(answer.read())[0])
                 return answer.status, f"the first receipt again, index {receipt[0]}"
         except urllib.error.HTTPError as error:
             problem = json.loads(error.read())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from protocol.names import format_id
 from protocol.problem import Problem
 from protocol.signing import PublicKey, Signature, decode_signatures, encode_signatures
 from protocol.statements import Bulletin, statement_hash
+from tests.support.altering import replace
 from tests.support.caller import Answer, Caller, callers
 from tests.support.door import until
 from tests.support.live import live_node, now_ms, world_of_today

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from protocol.entry import Submission
 from protocol.note import Note
 from protocol.statements import Acknowledgement, Bulletin
 from protocol.tlogpolicy import Policy
+from tests.support.altering import replace
 from tests.support.operator import (
     CHECKPOINTS,
     ENTRIES,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +16,7 @@ from protocol.signing import encode_signatures
 from protocol.statements import Bulletin, Kind
 from protocol.treehead import Receipt
 from tests.integration.test_path import draft, post
+from tests.support.altering import replace
 from tests.support.caller import Caller, callers
 from tests.support.cutting import link_to
 from tests.support.live import live_node, now_ms, seat, world_of_today

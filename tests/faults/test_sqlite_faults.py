@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from broker.publisher import Publisher
 from broker.storage.contract import Halt
 from broker.storage.sqlite import SqliteStorage
 from protocol.entry import Entry
+from tests.support.altering import replace
 from tests.support.checks import check_ledger
 from tests.support.faulty import READS
 from tests.support.operator import signed_checkpoint

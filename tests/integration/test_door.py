@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from protocol.policy import Policy
 from protocol.problem import Problem
 from protocol.statements import Bulletin
 from protocol.treehead import Receipt
+from tests.support.altering import replace
 from tests.support.live import live_node, now_ms, world_of_today
 from tests.support.world import CUSTODIANS, World, kem_key, kem_seed, signing_key
 

@@ -6,7 +6,6 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from protocol.entry import Submission
 from protocol.page import Part
 from protocol.treehead import Receipt
 from tests.integration.test_path import draft, post
+from tests.support.altering import replace
 from tests.support.live import free_port, live_node, now_ms, seat, world_of_today
 from tests.support.world import BUNDLE_MS, World, admit, kem_key, open_ledger
 

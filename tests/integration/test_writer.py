@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from broker.node import Node
 from protocol.problem import Problem
 from protocol.signing import encode_signatures
 from protocol.treehead import Receipt
+from tests.support.altering import replace
 from tests.support.door import until
 from tests.support.live import live_node, world_of_today
 from tests.support.world import World, signing_key

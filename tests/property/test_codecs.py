@@ -208,8 +208,8 @@ def labels(draw: st.DrawFn) -> Label:
     return Label(
         policy,
         draw(st.sampled_from(POLICY.equivalence.levels[policy])),
-        draw(sets_of(("CN", "PK"))),
         draw(sets_of(COMPARTMENTS)),
+        draw(sets_of(("CN", "PK"))),
         draw(sets_of(("EYES ONLY", "ORIGINATOR CONTROLLED"))),
         draw(st.none() | st.dates().map(lambda date: date.isoformat())),
     )
@@ -243,16 +243,16 @@ def test_a_stricter_label_never_lets_in_anyone_new(label: Label, clearance: Clea
     compartments = tuple(sorted({*label.compartments, more}))
     releasable = tuple(nation for nation in label.releasable if nation != less)
     head = (label.policy, label.classification)
-    for stricter in (Label(*head, label.releasable, compartments), Label(*head, releasable, label.compartments)):
+    for stricter in (Label(*head, compartments, label.releasable), Label(*head, label.compartments, releasable)):
         assert _reads(label, clearance) or not _reads(stricter, clearance)
 
 
 @given(labels(), clearances())
 def test_nobody_reads_what_is_released_to_nobody_or_unknown(label: Label, clearance: Clearance) -> None:
     """SPEC 6.2.2, 6.2.3."""
-    assert not _reads(Label(label.policy, label.classification, ()), clearance)
-    assert not _reads(Label("XX", label.classification, label.releasable), clearance)
-    assert not _reads(Label(label.policy, "unheard of", label.releasable), clearance)
+    assert not _reads(Label(label.policy, label.classification, (), ()), clearance)
+    assert not _reads(Label("XX", label.classification, (), label.releasable), clearance)
+    assert not _reads(Label(label.policy, "unheard of", (), label.releasable), clearance)
     assert not _reads(label, clearance, Equivalence({}))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from protocol.entry import Entry, Submission
 from protocol.header import RELATIONS, Relation
 from protocol.statements import AcknowledgementLine, Bulletin, Kind
 from protocol.times import DAY_MS
+from tests.support.altering import replace
 from tests.support.world import CONTENT, NOW, ORIGINS, World, admit, digest_of, label, open_ledger, signed, signing_key
 
 AGENCIES = ("pk-liaison", "pk-site-security", "cn-liaison", "cn-embassy")

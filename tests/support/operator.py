@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from broker.ledger import Ledger
@@ -25,6 +25,7 @@ from protocol.note import Note
 from protocol.statements import LINKED, Bulletin, Kind, statement_hash
 from protocol.tiles import WIDTH, Tile
 from protocol.treehead import Receipt
+from tests.support.altering import replace
 from tests.support.world import NOW, ORIGINS, World, line_about, node_keys, open_ledger, signing_key
 
 ENTRIES = 2000

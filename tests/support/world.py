@@ -169,7 +169,7 @@ def first_directory() -> Directory:
 
 def label(classification: str, policy: str = "PK", *compartments: str) -> Label:
     """Releasable to both nations."""
-    return Label(policy, classification, ("CN", "PK"), compartments)
+    return Label(policy, classification, compartments, ("CN", "PK"))
 
 
 # What is signed

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from protocol.statements import (
     WrapHash,
 )
 from protocol.treehead import Receipt, TreeHead
+from tests.support.altering import replace
 from tests.support.world import NOW, ORIGINS, World, first_directory, kem_seed
 from tests.vectors.make_log import render
 
@@ -54,7 +54,7 @@ def _hash(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
-LABEL = Label("PK", "Restricted", ("CN", "PK"), ("CONVOY",), ("ORIGINATOR CONTROLLED",), "2030-01-01")
+LABEL = Label("PK", "Restricted", ("CONVOY",), ("CN", "PK"), ("ORIGINATOR CONTROLLED",), "2030-01-01")
 HEADER = Header(
     suite=1,
     exchange=_hash("exchange"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from protocol.checkpoint import Checkpoint
 from protocol.note import Note
 from protocol.page import Consistency, Item, Part
 from protocol.treehead import TreeHead
+from tests.support.altering import replace
 from tests.support.world import NOW, ORIGINS, World, admit, node_keys, open_ledger, signing_key
 
 ORIGIN = ORIGINS["PK"]

@@ -1,7 +1,6 @@
 """protocol/card.py, protocol/sigfile.py, keys/card.py: what custodians hand to each other as files."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from protocol.parties import Node
 from protocol.sigfile import read_signature, write_signature
 from protocol.signing import KemKey, PublicKey, Signature
 from protocol.strictjson import dumps, loads
+from tests.support.altering import replace
 from tests.support.edits import edited
 from tests.support.world import kem_key, node, signing_key
 

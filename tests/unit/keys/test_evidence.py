@@ -3,7 +3,6 @@
 import contextlib
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +19,7 @@ from protocol.merkle import leaf_hash
 from protocol.note import Note
 from protocol.statements import GOVERNANCE
 from protocol.tlogproof import TlogProof
+from tests.support.altering import replace
 from tests.support.operator import signed_checkpoint
 from tests.support.trees import memory
 from tests.support.world import NOW, ORIGINS, World, admit, node_keys, open_ledger

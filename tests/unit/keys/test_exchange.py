@@ -1,13 +1,12 @@
 """The exchange answers who is who at a time; what may change it is the judge's business (test_judge_*.py)."""
 
-from dataclasses import replace
-
 import pytest
 
 from keys.exchange import Exchange, HeldBundle, bundles_ahead
 from protocol.header import Recipient
 from protocol.statements import Revocation, Suspect, Suspension
 from protocol.times import DAY_MS
+from tests.support.altering import replace
 from tests.support.paper import PaperLedger
 from tests.support.world import BUNDLE_MS, NOW, ORIGINS, World, digest_of, signing_key
 

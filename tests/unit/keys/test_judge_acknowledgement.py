@@ -1,6 +1,5 @@
 """What keeps an acknowledgement out, by the numbers of keys/judge.py."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from protocol.policy import Policy
 from protocol.signing import decode_signatures, encode_signatures
 from protocol.statements import ACKNOWLEDGED, AcknowledgementLine
 from protocol.times import DAY_MS
+from tests.support.altering import replace
 from tests.support.paper import PaperLedger
 from tests.support.world import NOW, ORIGINS, World, signing_key
 

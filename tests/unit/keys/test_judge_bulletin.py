@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from protocol.policy import Policy
 from protocol.signing import decode_signatures, encode_signatures
 from protocol.statements import Bulletin, Kind
 from protocol.times import DAY_MS
+from tests.support.altering import replace
 from tests.support.paper import PaperLedger
 from tests.support.world import BUNDLE_MS, NOW, ORIGINS, World, digest_of, kem_key, label, signed, signing_key
 
@@ -268,7 +268,7 @@ def test_5_the_label(world: World, paper: PaperLedger, changes: dict[str, Any], 
         {"label": label("Secret", "PK", "CONVOY"), "suite": 2},
         {"feed": "sites", "to": ["pk-site-security"]},
         {"to": ["cn-liaison", "pk-site-security"]},
-        {"label": Label("PK", "Restricted", ("CN",))},
+        {"label": Label("PK", "Restricted", (), ("CN",))},
     ],
 )
 def test_5_up_to_the_clearance(world: World, paper: PaperLedger, changes: dict[str, Any]) -> None:
@@ -299,7 +299,7 @@ def _out_of_the_feed(world: World) -> Submission:
         (_without_roles, label("Restricted"), "role-missing"),
         (None, label("Secret"), "clearance-too-low"),
         (None, label("Restricted", "PK", "CONVOY"), "compartment-missing"),
-        (None, Label("PK", "Restricted", ("PK",)), "not-releasable"),
+        (None, Label("PK", "Restricted", (), ("PK",)), "not-releasable"),
     ],
 )
 def test_5_every_recipient_may_read_it(

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from protocol.entry import Submission
 from protocol.parties import Authority
 from protocol.statements import DirectoryVersion
 from protocol.times import DAY_MS
+from tests.support.altering import replace
 from tests.support.paper import PaperLedger
 from tests.support.world import CUSTODIANS, NOW, World, signed, signing_key
 

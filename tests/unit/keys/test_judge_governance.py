@@ -1,6 +1,5 @@
 """What keeps key bundles, revocations and suspensions out, and what they change."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from protocol.policy import Policy
 from protocol.signing import KemKey
 from protocol.statements import NO_HASH, Seat, Suspect
 from protocol.times import DAY_MS
+from tests.support.altering import replace
 from tests.support.paper import PaperLedger
 from tests.support.world import (
     BUNDLE_MS,

@@ -1,11 +1,10 @@
 """(7) of keys/judge.py: what a bulletin may say of one that stands before it."""
 
-from dataclasses import replace
-
 import pytest
 
 from keys.judge import Refused
 from protocol.header import RELATIONS, Relation
+from tests.support.altering import replace
 from tests.support.paper import PaperLedger
 from tests.support.world import NOW, ORIGINS, World, label
 

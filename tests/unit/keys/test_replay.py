@@ -1,7 +1,5 @@
 """A ledger read again: the rules of the ledger itself, the judge's verdicts, and what a reader with gaps can know."""
 
-from dataclasses import replace
-
 import pytest
 
 from keys.exchange import Exchange
@@ -11,6 +9,7 @@ from keys.signing import verify_all
 from protocol.entry import Entry, Link, Submission
 from protocol.signing import encode_signatures
 from protocol.statements import GOVERNANCE, Kind
+from tests.support.altering import replace
 from tests.support.paper import PaperLedger
 from tests.support.world import NOW, World, digest_of, signing_key
 

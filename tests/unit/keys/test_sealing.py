@@ -1,7 +1,6 @@
 """keys/sealing.py: each attack that the binding of wraps and body stops, made and refused."""
 
 import hashlib
-from dataclasses import replace
 
 import pytest
 from cryptography.cobblestone import Cobblestone256Encryptor
@@ -20,6 +19,7 @@ from protocol.header import Header
 from protocol.pae import Domain, pae
 from protocol.signing import decode_signatures
 from protocol.statements import Bulletin, Kind
+from tests.support.altering import replace
 from tests.support.world import CONTENT, World, kem_key, kem_seed, signing_key
 
 WORLD = World.found()
@@ -35,7 +35,7 @@ def _open(wrap: bytes, header: bytes = HEADER, agency: str = "cn-embassy", name:
 
 
 def _other_header(**changes: object) -> bytes:
-    return replace(Header.decode(HEADER), **changes).encode()  # type: ignore[arg-type]
+    return replace(Header.decode(HEADER), **changes).encode()
 
 
 def _seal_body(header: bytes, key: bytes, padded: bytes) -> bytes:

@@ -1,7 +1,5 @@
 """keys/signing.py: both halves, or the one that the suite has; and no key under which anyone could sign."""
 
-from dataclasses import replace
-
 import pytest
 
 from keys.errors import BadSignature
@@ -10,6 +8,7 @@ from keys.signing import SEED_BYTES, SignatureCheck, SigningKey, check_public_ke
 from protocol.pae import pae
 from protocol.signing import PublicKey, Signature
 from protocol.statements import Kind
+from tests.support.altering import replace
 
 KEY = SigningKey(Secret(bytes(range(64))))
 OTHER = SigningKey(Secret(bytes(range(1, 65))))

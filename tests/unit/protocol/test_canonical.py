@@ -7,8 +7,11 @@ import msgpack
 import pytest
 
 from protocol import canonical, limits
-from protocol.canonical import Fields, Wire
+from protocol.canonical import Fields, Form, Hash, Uint, Wire
 from protocol.errors import Malformed, TooLarge
+from protocol.record import WireRecord
+
+BYTE_STRINGS = Form(list[bytes], "byte strings")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_the_length_is_checked_before_the_form() -> None:
     with pytest.raises(TooLarge):
         canonical.decode(b"\xc1\xc1", bytes_max=1)
     with pytest.raises(TooLarge):
-        canonical.decode_bins(b"\xc1\xc1", bytes_max=1, count_max=1)
+        BYTE_STRINGS.decode(b"\xc1\xc1", 1)
 
 
 def test_an_array_announces_no_more_than_it_may_hold() -> None:
@@ -94,26 +97,120 @@ def test_deep_nesting_raises_nothing_else_and_stays_small(depth: int) -> None:
 def test_a_stranger_s_array_is_refused_at_the_first_item_that_is_no_byte_string() -> None:
     """Nested arrays, numbers and text never grow. SPEC 3.2.1."""
     flat = [b"", b"a" * 300]
-    assert canonical.decode_bins(canonical.encode(flat), bytes_max=1000, count_max=2) == flat
+    assert BYTE_STRINGS.decode(canonical.encode(flat), 1000) == flat
     others: list[Any] = [[[]], [1], ["text"], [None], [b"x", []]]
     for value in others:
         with pytest.raises(Malformed):
-            canonical.decode_bins(canonical.encode(value), bytes_max=1000, count_max=2)
+            BYTE_STRINGS.decode(canonical.encode(value), 1000)
     tracemalloc.start()
     with pytest.raises(Malformed):
-        canonical.decode_bins(b"\xdc\x00\x40" * 100_000, bytes_max=1_000_000, count_max=64)
+        BYTE_STRINGS.decode(b"\xdc\x00\x40" * 100_000, 1_000_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 * 1024 * 1024
 
 
 @pytest.mark.parametrize(
-    "data", [b"\xdc\x00\x01\xc4\x00", b"\xc4\x00", b"\x91\xc4\x00\x00", b"\x93\xc4\x00\xc4\x00\xc4\x00"]
+    "data", [b"\xdc\x00\x01\xc4\x00", b"\xc4\x00", b"\x91\xc4\x00\x00", b"\x91\xc5\x00\x00", b"\xdd\xff\xff\xff\xff"]
 )
-def test_a_flat_array_has_one_form_and_a_bounded_count(data: bytes) -> None:
+def test_a_flat_array_has_one_form(data: bytes) -> None:
     """Also where it is flat, it is canonical. SPEC 3.1.2."""
     with pytest.raises(Malformed):
-        canonical.decode_bins(data, bytes_max=100, count_max=2)
+        BYTE_STRINGS.decode(data, 100)
+
+
+class _Inner(WireRecord):
+    names: tuple[str, ...]
+
+
+class _Thing(WireRecord):
+    number: Uint
+    digest: Hash
+    inner: _Inner
+    data: bytes | None = None
+
+
+GOOD: list[Any] = [7, bytes(32), [["a"]], None]
+
+
+@pytest.mark.parametrize(
+    "at, value",
+    [
+        (0, True),
+        (0, 7.0),
+        (0, -1),
+        (0, 2**53),
+        (0, "7"),
+        (1, bytes(31)),
+        (1, bytes(33)),
+        (1, "x" * 43 + "="),
+        (2, [["a"], 1]),
+        (2, []),
+        (2, [[["a"]]]),
+        (2, {"names": ["a"]}),
+        (2, [[b"a"]]),
+        (3, "text"),
+        (3, msgpack.ExtType(1, b"x")),
+        (3, msgpack.Timestamp(1)),
+    ],
+)
+def test_a_record_holds_nothing_but_its_types(at: int, value: Any) -> None:
+    """One field broken at a time, maps and extensions among them. SPEC 3.1.1, 3.1.4, 3.1.5."""
+    assert _Thing.decode(msgpack.packb(GOOD)).to_wire() == GOOD
+    wire = GOOD.copy()
+    wire[at] = value
+    with pytest.raises(Malformed, match="_Thing is not an array of 4 fields"):
+        _Thing.decode(msgpack.packb(wire))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        msgpack.packb(GOOD[:-1]),  # a field that has a default
+        msgpack.packb([*GOOD, None]),
+        msgpack.packb({"number": 7, "digest": bytes(32), "inner": [["a"]], "data": None}),
+        msgpack.packb(GOOD) + b"\0",
+        msgpack.packb(GOOD)[:-1],
+        b"\x94\xcc\x07" + msgpack.packb(GOOD)[2:],  # uint8 for 7
+        b"\xdc\x00\x04" + msgpack.packb(GOOD)[1:],  # array16 of four
+        msgpack.packb(GOOD).replace(b"\xa1a", b"\xa1\xff"),  # not UTF-8
+        msgpack.packb(GOOD).replace(b"\xa1a", b"\xd9\x01a"),  # str8 of one character
+        b"",
+    ],
+)
+def test_a_record_has_one_spelling(data: bytes) -> None:
+    """Every field, no more, each in its shortest form. SPEC 3.1.2, 3.1.4."""
+    with pytest.raises(Malformed):
+        _Thing.decode(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xdd\xff\xff\xff\xff",
+        b"\x94\x07\xc6\xff\xff\xff\xff",
+        b"\x94\x07" + msgpack.packb(bytes(32)) + b"\x91\xdd\xff\xff\xff\xff" + b"\xa0" * 60_000,
+        b"\x95" + msgpack.packb(GOOD)[1:] + b"\x91" * 60_000,  # the field too many is never looked at
+        b"\x91" * 60_000,
+        b"\xdc\x01\x00" * 20_000,
+    ],
+)
+def test_a_record_is_refused_before_memory_grows(data: bytes) -> None:
+    """Announced lengths count for nothing, and nesting ends at the first array that has no place. SPEC 3.1.3."""
+    tracemalloc.start()
+    with pytest.raises(Malformed):
+        _Thing.decode(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1024 * 1024
+
+
+def test_nesting_has_an_end() -> None:
+    """Deeper than any format. SPEC 3.1.3."""
+    deepest = b"\x91" * (canonical.NESTING_MAX - 1) + b"\x90"
+    assert canonical.encode(canonical.decode(deepest, bytes_max=100)) == deepest
+    with pytest.raises(Malformed, match="nested"):
+        canonical.decode(b"\x91" + deepest, bytes_max=100)
 
 
 def test_an_array_has_exactly_its_fields() -> None:

@@ -223,7 +223,7 @@ def test_a_node_s_keys_have_its_name_and_their_types() -> None:
 
 def test_it_says_why_an_agency_may_not_read() -> None:
     """SPEC 6.2.1."""
-    label = Label("PK", "Secret", ("CN", "PK"), ("CONVOY",))
+    label = Label("PK", "Secret", ("CONVOY",), ("CN", "PK"))
     assert FIRST.why_denied(label, FIRST.by_agency["cn-liaison"]) is None
     assert FIRST.why_denied(label, FIRST.by_agency["cn-embassy"]) == "clearance-too-low"
 

@@ -1,6 +1,5 @@
 """protocol/header.py: what nodes see of a bulletin."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from protocol import canonical, limits
 from protocol.errors import ProtocolError
 from protocol.header import Header, Recipient, Relation
+from tests.support.altering import replace
 from tests.support.world import World
 
 ORIGIN = "pk.khunjerab.test/ledger"

@@ -1,6 +1,5 @@
 """protocol/label.py: who may read under a label."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +8,10 @@ from protocol import canonical, limits
 from protocol.errors import ProtocolError
 from protocol.label import Clearance, Equivalence, Label, why_denied
 from protocol.policy import Policy
+from tests.support.altering import replace
 
 EQUIVALENCE = Policy().equivalence
-LABEL = Label("PK", "Secret", ("CN", "PK"), ("CONVOY",), ("ORIGINATOR CONTROLLED",), "2030-01-01")
+LABEL = Label("PK", "Secret", ("CONVOY",), ("CN", "PK"), ("ORIGINATOR CONTROLLED",), "2030-01-01")
 CLEARED = Clearance("CN", "机密", ("CONVOY", "PERSONNEL"))
 
 
@@ -23,7 +23,7 @@ def test_a_label_has_six_fields_in_their_order() -> None:
     """SPEC 6.1.1."""
     assert LABEL.to_wire() == [*("PK", "Secret", ["CONVOY"], ["CN", "PK"], ["ORIGINATOR CONTROLLED"], "2030-01-01")]
     assert Label.from_wire(LABEL.to_wire()) == LABEL
-    assert Label.from_wire(["PK", "Secret", [], [], [], None]) == Label("PK", "Secret", ())
+    assert Label.from_wire(["PK", "Secret", [], [], [], None]) == Label("PK", "Secret", (), ())
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_ceiling_is_judged_without_the_nation() -> None:
 
 def test_an_empty_releasable_means_nobody() -> None:
     """Not even the sender's own nation, at the lowest level. SPEC 6.2.2."""
-    label = Label("PK", "Unclassified", ())
+    label = Label("PK", "Unclassified", (), ())
     for policy, top in (("PK", "Top Secret"), ("CN", "绝密")):
         assert _why(label, Clearance(policy, top), policy) == "not-releasable"
 
@@ -97,7 +97,7 @@ def test_what_the_directory_does_not_know_denies() -> None:
     assert _why(clearance=replace(CLEARED, classification="Secret")) == "classification-unknown"
     one_way = Equivalence(EQUIVALENCE.levels, {("PK", "CN"): EQUIVALENCE.maps["PK", "CN"]})
     assert why_denied(LABEL, CLEARED, "CN", one_way) is None
-    back = Label("CN", "公开", ("PK",))
+    back = Label("CN", "公开", (), ("PK",))
     assert why_denied(back, Clearance("PK", "Top Secret"), "PK", one_way) == "classification-unknown"
 
 
@@ -107,9 +107,10 @@ def test_a_label_is_read_by_the_maps_and_never_by_its_glyphs() -> None:
     maps = {("PK", "CN"): {"open": "secret", "secret": "open"}}
     equivalence = Equivalence(levels, maps)
     assert (
-        why_denied(Label("PK", "secret", ("CN",)), Clearance("CN", "secret"), "CN", equivalence) == "clearance-too-low"
+        why_denied(Label("PK", "secret", (), ("CN",)), Clearance("CN", "secret"), "CN", equivalence)
+        == "clearance-too-low"
     )
-    assert why_denied(Label("PK", "open", ("CN",)), Clearance("CN", "secret"), "CN", equivalence) is None
+    assert why_denied(Label("PK", "open", (), ("CN",)), Clearance("CN", "secret"), "CN", equivalence) is None
 
 
 def test_within_its_own_policy_a_level_is_itself() -> None:

@@ -19,13 +19,13 @@ def _parse(text: str, own: str = "PK") -> Label:
 @pytest.mark.parametrize(
     "text, label",
     [
-        ("PK:Secret//CONVOY//REL CHN, PAK", Label("PK", "Secret", BOTH, ("CONVOY",))),
-        ("CN:机密★2030-01-01//REL CHN, PAK", Label("CN", "机密", BOTH, until="2030-01-01")),
+        ("PK:Secret//CONVOY//REL CHN, PAK", Label("PK", "Secret", ("CONVOY",), BOTH)),
+        ("CN:机密★2030-01-01//REL CHN, PAK", Label("CN", "机密", (), BOTH, until="2030-01-01")),
         (
             "PK:Top Secret//CONVOY,PERSONNEL//REL PAK//EYES ONLY//ORIGINATOR CONTROLLED",
-            Label("PK", "Top Secret", ("PK",), ("CONVOY", "PERSONNEL"), ("EYES ONLY", "ORIGINATOR CONTROLLED")),
+            Label("PK", "Top Secret", ("CONVOY", "PERSONNEL"), ("PK",), ("EYES ONLY", "ORIGINATOR CONTROLLED")),
         ),
-        ("PK:Unclassified//REL NOBODY", Label("PK", "Unclassified", ())),
+        ("PK:Unclassified//REL NOBODY", Label("PK", "Unclassified", (), ())),
     ],
 )
 def test_a_label_prints_and_reads(text: str, label: Label) -> None:

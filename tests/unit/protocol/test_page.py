@@ -1,6 +1,5 @@
 """protocol/page.py: pages and cursors."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from protocol.errors import Malformed, ProtocolError
 from protocol.page import Consistency, Item, Part, decode_page, encode_page, format_cursor, parse_cursor
 from protocol.signing import Signature
 from protocol.treehead import TreeHead
+from tests.support.altering import replace
 
 H = bytes(range(32))
 PK, CN = "pk.khunjerab.test/ledger", "cn.khunjerab.test/ledger"

@@ -1,6 +1,5 @@
 """protocol/treehead.py: tree heads and receipts."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from protocol.pae import pae
 from protocol.signing import Signature
 from protocol.statements import Kind
 from protocol.treehead import Receipt, TreeHead
+from tests.support.altering import replace
 
 ORIGIN = "pk.khunjerab.test/ledger"
 H = bytes(range(32))
