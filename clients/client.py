@@ -10,9 +10,11 @@ draft is kept before it is tried, an envelope before it is posted: a crash loses
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Self
+from threading import Thread
+from typing import TYPE_CHECKING, Self
 
 from clients.acknowledging import Acknowledger
 from clients.clock import now_ms
@@ -29,7 +31,6 @@ from clients.replica import Believed, Replica
 from clients.seeds import destroy_old_seeds
 from clients.sending import Sender
 from clients.state import State, Verified
-from clients.transport import Wire
 from clients.turn import Turn
 from keys.exchange import Exchange
 from keys.signing import SigningKey
@@ -43,6 +44,9 @@ from protocol.problem import Problem
 from protocol.statements import LINKED, Bulletin, Kind
 from protocol.treehead import Receipt
 
+if TYPE_CHECKING:
+    from clients.transport import Wire
+
 __all__ = ["Client", "now_ms"]
 
 
@@ -54,11 +58,13 @@ class Client:
         profile = home.profile
         if not profile.pin or not profile.origin:
             raise UsageError("this home has not joined an exchange", "khunjerab join DIRECTORY.json SIG… --pin …")
-        self.state: State = home.state
+        self.state = _open_state(home)
         self.pin = bytes.fromhex(profile.pin)
         self.replica = Replica(self.state, profile.origin, self.pin)
+        from clients.transport import Wire
+
         node = self._node()
-        self.wire = Wire(profile.node or node.url, node.tls)
+        self.wire: Wire = Wire(profile.node or node.url, node.tls)
         self.key = key or _login_key(home)
         self.turn = Turn(home.folder / "sending.lock")
         opener = Opener(home)
@@ -247,6 +253,16 @@ class Client:
         """``SENDER/UUID`` of a bulletin held here."""
         held = self.state.bulletin_at(origin, index)
         return format_id(held.header.sender, held.header.id) if held else f"{origin}#{index}"
+
+
+def _open_state(home: Home) -> State:
+    """``state.db``. The keyring's Argon2id, or a person at a prompt, leaves a core to import what talks to the node."""
+    meanwhile = Thread(target=importlib.import_module, args=("clients.transport",))
+    meanwhile.start()
+    try:
+        return home.state
+    finally:
+        meanwhile.join()
 
 
 def _login_key(home: Home) -> SigningKey:

@@ -4,6 +4,7 @@ ClientError            1  root
 ├── UsageError         2  what was typed cannot be done
 ├── Declined           3  refused by a node, by policy, or at a prompt
 ├── Unreachable        4  the node does not answer
+│   └── UpgradeRefused    nor passes what is between here and it a WebSocket
 └── Tampering          5  verification failed: nothing else has this status
 """
 
@@ -38,6 +39,10 @@ class Unreachable(ClientError):
     """No answer, or none in time: whether something happened there is unknown."""
 
     status = 4
+
+
+class UpgradeRefused(Unreachable):
+    """What stands between here and the node passes no WebSocket: poll instead."""
 
 
 class Tampering(ClientError):

@@ -10,8 +10,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from clients.errors import Declined, Tampering
-from clients.transport import UpgradeRefused
+from clients.errors import Declined, Tampering, UpgradeRefused
 from protocol import limits
 
 if TYPE_CHECKING:

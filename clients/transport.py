@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from clients.errors import ClientError, Declined, Unreachable
+from clients.errors import ClientError, Declined, Unreachable, UpgradeRefused
 from keys.signing import SigningKey
 from protocol import canonical, limits
 from protocol.entry import Submission, encode_batch
@@ -29,10 +29,6 @@ MEDIA_TYPE = "application/vnd.khunjerab.v1+msgpack"
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
 _RENEW_SECONDS = 60
 HEARTBEAT_SECONDS = 20
-
-
-class UpgradeRefused(Unreachable):
-    """What stands between here and the node passes no WebSocket: poll instead."""
 
 
 class Pinned(aiohttp.Fingerprint):

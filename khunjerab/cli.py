@@ -1,20 +1,20 @@
-"""The command: its groups, the options before them, and how every error becomes one line and an exit status."""
+"""The command: its groups, the options before them, and how every error becomes one line and an exit status.
+
+Help answers before a person notices: what is imported here at the top is all that it waits for
+(``tests/integration/test_cold_start.py``).
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NoReturn
 
 import typer
 
-from clients.commands.context import Context
-from clients.errors import ClientError
-from clients.home import default_folder
-from clients.screen import show_error
+from clients.errors import ClientError, UsageError
 from khunjerab.lazy import LazyGroup, Place
 
 OFFICER = "clients.commands.officer"
@@ -50,16 +50,18 @@ app = typer.Typer(
     name="khunjerab",
     cls=Commands,
     help="A secure bilateral broker for threat bulletins.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # plain: the boxes of a command's own help take longer to import than to read
 )
 
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(importlib.metadata.version("khunjerab"))
+        from importlib.metadata import version
+
+        typer.echo(version("khunjerab"))
         raise typer.Exit
 
 
@@ -74,8 +76,14 @@ def options(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options that stand before the command."""
+    """Options that stand before the command; without a command, help."""
     del tell_version
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(UsageError.status)
+    from clients.commands.context import Context
+    from clients.home import default_folder
+
     ctx.obj = Context(home or default_folder(), passphrase_file)
 
 
@@ -84,8 +92,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)  # what typer.Exit said, where a command ended so
     except ClientError as error:
-        show_error(error)
-        sys.exit(error.status)
+        _fail(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -99,8 +106,13 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the boundary: a user never sees a trace
         from khunjerab.errors import as_client_error  # it knows every package's errors
 
-        found = as_client_error(error)
-        if found.detail:  # a group without a command has printed its help already
-            show_error(found)
-        sys.exit(found.status)
+        _fail(as_client_error(error))
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(error: ClientError) -> NoReturn:
+    from clients.screen import show_error
+
+    if error.detail:  # a group without a command has printed its help already
+        show_error(error)
+    sys.exit(error.status)

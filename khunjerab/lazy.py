@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 
@@ -27,7 +27,7 @@ class LazyGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for name, place in self.places.items():
-            self.commands[name] = _stub(name, place.help)
+            self.commands[name] = TyperCommand(name, help=place.help)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Load the command that is about to run."""
@@ -48,9 +48,3 @@ class LazyGroup(TyperGroup):
         command.name = name
         self.commands[name] = command
         return command
-
-
-def _stub(name: str, text: str) -> Any:
-    app = typer.Typer(add_completion=False)
-    app.command(name, help=text)(lambda: None)
-    return get_command(app)

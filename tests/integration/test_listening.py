@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.errors import Declined, Unreachable
-from clients.transport import UpgradeRefused, Wire
+from clients.errors import Declined, Unreachable, UpgradeRefused
+from clients.transport import Wire
 from tests.support.door import logged_in, post
 from tests.support.live import live_node, seat, world_of_today
 

@@ -15,8 +15,8 @@ from aiohttp import WSMsgType
 
 from broker import subscribers
 from broker.node import Node
-from clients.errors import Declined, Unreachable
-from clients.transport import UpgradeRefused, Wire
+from clients.errors import Declined, Unreachable, UpgradeRefused
+from clients.transport import Wire
 from protocol.content import Version
 from protocol.page import Part, decode_page
 from protocol.stream import format_credit

@@ -72,12 +72,8 @@ def _names(parameter: Any) -> list[str]:
     names = [*parameter.opts, *parameter.secondary_opts]
     if parameter.is_flag:
         return names
-    value = parameter.metavar or {"Path": "PATH", "int": "N"}.get(_type(parameter), "TEXT")
+    value = parameter.metavar or {"path": "PATH", "int": "N", "int range": "N"}.get(parameter.type.name, "TEXT")
     return [*names[:-1], f"{names[-1]} {value}"]
-
-
-def _type(parameter: Any) -> str:
-    return str(getattr(parameter.type_descriptor.annotation, "__name__", ""))
 
 
 def _default(parameter: Any) -> str:
