@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from broker.errors import LedgerBroken, NodeHomeError
-from broker.home import NodeHome
+from broker.home import EVIDENCE, NodeHome
 from broker.storage.contract import Halt
 from broker.storage.sqlite import SqliteStorage, copy_ledger
 from broker.tree import Tree
@@ -67,7 +67,7 @@ def _check(path: Path) -> int:
 
 
 def _copy_files(source: Path, target: Path) -> None:
-    for name in FILES:
+    for name in (*(f"{EVIDENCE}/{path.name}" for path in (source / EVIDENCE).glob("*.json")), *FILES):
         if (source / name).exists():
             write_private(target / name, (source / name).read_bytes())
 

@@ -32,6 +32,7 @@ from protocol.parties import Node
 _CERTIFICATE_YEARS = 10
 HISTORY = "before.db"
 COSIGNED = "witness.db"
+EVIDENCE = "evidence"
 
 
 @dataclass(frozen=True, slots=True)

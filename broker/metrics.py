@@ -74,6 +74,7 @@ class _State(Collector):
             ("khunjerab_directory_version", "The directory in force."): directory.version,
             ("khunjerab_directory_days_left", "Until it ends."): days_left(directory.expires, now),
             ("khunjerab_grace_days_left", "Until no bulletin is admitted."): days_left(grace_ends, now),
+            ("khunjerab_evidence", "Files of evidence against logs."): len(node.evidence.all()),
             ("khunjerab_tls_post_quantum", "1 where TLS is hybrid."): hybrid_tls(),
         }
         for (name, text), value in gauges.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from broker import retention
 from broker.deliveries import Deliveries
 from broker.door import Door
 from broker.errors import BrokerError, LedgerBroken, NodeHomeError
+from broker.evidence import Evidence
 from broker.home import NodeConfig, NodeKeys
 from broker.ledger import Ledger, now_ms
 from broker.metrics import Metrics, days_left
@@ -24,9 +26,10 @@ from broker.standing import Standing
 from broker.storage.contract import Storage
 from broker.subscribers import Subscribers
 from broker.witness.logs import PeersLogs
-from broker.witness.store import WitnessStore
+from broker.witness.store import Kept, WitnessStore
 from broker.witness.witness import Witness
 from broker.writer import Writer
+from protocol.addcheckpoint import AddCheckpoint
 from protocol.checkpoint import Checkpoint
 
 PUBLISH_SECONDS = 1.0
@@ -41,7 +44,8 @@ log = structlog.get_logger()
 class Node:
     """Everything that ``node serve`` serves. A ledger that must sign nothing is served all the same, for reading.
 
-    Made where a loop runs. Without ``cosigned``, what it has cosigned, it cosigns nothing.
+    Made where a loop runs. Without ``cosigned``, what it has cosigned, it cosigns nothing. ``evidence`` is
+    the folder of what it holds against logs.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class Node:
         storage: Storage,
         clock: Callable[[], int] = now_ms,
         cosigned: WitnessStore | None = None,
+        *,
+        evidence: Path,
     ) -> None:
         self.config, self.keys, self.storage, self.clock = config, keys, storage, clock
         self.ledger = Ledger(storage, config.origin, bytes.fromhex(config.pin), keys.receipt)
@@ -67,6 +73,7 @@ class Node:
         self.deliveries = Deliveries(self.ledger, self.publisher, self.standing, clock)
         self.subscribers = Subscribers(self.deliveries, self.sessions, self.news, self.standing, self.metrics)
         self.promises = Promises(self.ledger, keys.log, self.standing, self.writer)
+        self.evidence = Evidence(evidence, self.ledger, clock)
         self.witness = self._make_witness(cosigned) if cosigned is not None else None
         self.door = Door(self.ledger, self.writer, self.standing, clock)
         self.writer.on_put_back = self.deliveries.forget
@@ -77,7 +84,13 @@ class Node:
 
     def _make_witness(self, cosigned: WitnessStore) -> Witness:
         logs = PeersLogs(self.ledger)
-        return Witness(self.keys.cosigner, cosigned, logs, _mirrors_nothing, lambda: self.clock() // 1000)
+        witness = Witness(self.keys.cosigner, cosigned, logs, _mirrors_nothing, lambda: self.clock() // 1000)
+        witness.disputed = self._suspect
+        return witness
+
+    def _suspect(self, kept: Kept, request: AddCheckpoint) -> None:
+        """A tree that does not extend the one that was cosigned: a wrong proof, or a log that broke its word."""
+        self.evidence.suspect(kept.origin, kept.note, request.note.encode())
 
     @property
     def not_signing(self) -> str | None:
@@ -126,6 +139,7 @@ class Node:
         self.writer.disk.shutdown()
         if self.failed.done():
             self.failed.exception()  # looked at, or asyncio complains
+        self.evidence.close()
         if self.witness is not None:
             self.witness.close()
         self.storage.close()
@@ -210,6 +224,7 @@ class Node:
             },
             "sessions": len(self.sessions),
             "streams": len(self.subscribers),
+            "evidence": [held.to_json() for held in self.evidence.all()],
             "cosigned": [
                 {"origin": kept.origin, "size": kept.size, "time": kept.time_s}
                 for kept in (self.witness.store.all() if self.witness is not None else ())

@@ -41,6 +41,7 @@ _VERSIONS_MAX = 1000
 _HEAD_BYTES_MAX = 1024
 
 SignedTree = str | TreeHead  # a checkpoint as the note that it is, or the head of a receipt
+Trees = tuple[str, int, bytes, int, bytes]  # origin, size and root of the old, of the new
 
 
 def is_fork(data: bytes) -> bool:
@@ -115,7 +116,7 @@ class Contradiction:
         return self.node.origin
 
     @property
-    def trees(self) -> tuple[str, int, bytes, int, bytes]:
+    def trees(self) -> Trees:
         """What it is known by: the same pair of trees is the same evidence, whoever packed it."""
         return self.origin, self.old.size, self.old.root, self.new.size, self.new.root
 
@@ -171,26 +172,6 @@ def _require_broken(shown: Contradiction) -> None:
     if fork.other_root == old.root:
         raise ProofFailed("the new tree begins with the old one: nothing is broken")
     merkle.verify_consistency(old.size, new.size, fork.proof, fork.other_root, new.root)
-
-
-def in_order(one: SignedTree, another: SignedTree) -> tuple[SignedTree, str] | None:
-    """The old and the new of two trees, by what they say of themselves; None where these two break nothing.
-
-    That is where both are heads, or the larger one is, or a size is nought, or both are the same tree.
-    """
-    (size, root), (other_size, other_root) = _said(one), _said(another)
-    if not size or not other_size or (size, root) == (other_size, other_root):
-        return None
-    ahead = (size, isinstance(one, str), root) > (other_size, isinstance(another, str), other_root)
-    old, new = (another, one) if ahead else (one, another)
-    return (old, new) if isinstance(new, str) else None
-
-
-def _said(tree: SignedTree) -> tuple[int, bytes]:
-    if isinstance(tree, TreeHead):
-        return tree.size, tree.root
-    checkpoint = parsed(tree)
-    return (checkpoint.size, checkpoint.root) if checkpoint else (0, b"")
 
 
 # Members of the file

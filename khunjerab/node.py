@@ -166,6 +166,8 @@ def _told(state: dict[str, Any]) -> Iterator[str]:
     warning = "" if left > DIRECTORY_WARNING_DAYS else "[bold yellow] - publish the next version[/]"
     yield f"directory ends in {left} days{warning}"
     yield f"sessions {state['sessions']}, streams {state['streams']}"
+    for held in state["evidence"]:
+        yield f"[bold white on red] ALARM [/] {escape(held['origin'])} signed two histories: evidence {held['sha256']}"
 
 
 @app.command()

@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from broker import logs
-from broker.home import NodeHome, NodeKeys
+from broker.home import EVIDENCE, NodeHome, NodeKeys
 from broker.http import server
 from broker.node import Node
 from broker.quota import Budget
@@ -38,7 +38,7 @@ def run_node(home: NodeHome, passphrase: Secret, *, log_json: bool) -> None:
 
 async def _serve(home: NodeHome, keys: NodeKeys) -> None:
     config, stop = home.config, asyncio.Event()
-    node = Node(config, keys, home.storage(), cosigned=home.cosigned())
+    node = Node(config, keys, home.storage(), cosigned=home.cosigned(), evidence=home.folder / EVIDENCE)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from broker.http import exchange, log, witness
+from broker.http import evidence, exchange, log, witness
 from protocol import canonical, limits
 from protocol.canonical import HASH_BYTES
 from protocol.entry import Entry
@@ -125,7 +125,7 @@ def test_the_table_of_routes_is_the_node_s() -> None:
     """SPEC 11.0.1."""
     served = {
         f"{route.method} {re.sub(':[^}]*', '', route.path)}"  # type: ignore[attr-defined]
-        for routes in (exchange.routes, log.routes, witness.routes)
+        for routes in (exchange.routes, log.routes, witness.routes, evidence.routes)
         for route in routes
     }
     assert {route.strip("`") for route, _, _ in _rows("| route | session |")} == served

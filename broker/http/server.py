@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from broker.errors import NodeHomeError
-from broker.http import admin, exchange, log, witness
+from broker.http import admin, evidence, exchange, log, witness
 from broker.http.intake import Intake
 from broker.http.request import MEMBERS, MEMBERS_BYTES_MAX, NODE, STRANGERS, STRANGERS_BYTES_MAX, problems
 from broker.http.witness import WITNESS
@@ -32,6 +32,7 @@ def application(node: Node) -> web.Application:
     app.add_routes(exchange.routes)
     app.add_routes(log.routes)
     app.add_routes(witness.routes)
+    app.add_routes(evidence.routes)
     if node.witness is not None:
         app[WITNESS] = node.witness
     app.on_shutdown.append(_end_what_waits)

@@ -94,7 +94,7 @@ async def test_over_tls_with_the_certificate_that_is_pinned(tmp_path: Path) -> N
     config = NodeConfig(ORIGINS["PK"], "PK", f"https://{listen}", listen, "", world.pin.hex())
     home = NodeHome.create(tmp_path / "home", config, PASSPHRASE, Secret(bytes(192)))
     async with live_node(tmp_path, world) as plain:
-        node = Node(config, node_keys("PK"), plain.storage)
+        node = Node(config, node_keys("PK"), plain.storage, evidence=tmp_path / "evidence")
         runner = await server.serve(node, listen, server.tls_context(home.folder / "tls.pem"))
         try:
             async with Wire(config.url, [bytes(32), home.certificate_hash()]) as wire:

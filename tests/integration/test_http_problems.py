@@ -54,6 +54,8 @@ ROUTES = (
     Route("GET", "/checkpoint", "/checkpoint", bearer=False),
     Route("GET", "/tile/{rest}", "/tile/0/000.p/1", bearer=False),
     Route("GET", "/tile/{rest}", "/tile/entries/000.p/1"),
+    Route("GET", "/v1/evidence", "/v1/evidence", bearer=False),
+    Route("GET", "/v1/evidence/{sha256}", f"/v1/evidence/{SHA256}", bearer=False),
     Route("POST", "/add-checkpoint", "/add-checkpoint", bearer=False),
     Route("GET", "/mirror/{sha256}/checkpoint", f"/mirror/{SHA256}/checkpoint", bearer=False),
 )

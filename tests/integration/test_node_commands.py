@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from clients.auditor import export_node
 from clients.transport import Wire
 from keys.keyring import write_private
 from tests.support.door import post
+from tests.support.forks import SIZE, fork, honest, rewritten
 from tests.support.live import free_port, now_ms, world_of_today
 from tests.support.process import NodeProcess, make_home
 from tests.support.world import ORIGINS, World, signing_key
@@ -86,6 +88,20 @@ async def test_status_says_what_the_node_says(home: Path) -> None:
     status, said, talk = await typed(home, "status")
     assert (status, said) == (4, "")
     assert is_one_line(talk)
+
+
+async def test_evidence_is_an_alarm_in_status_and_goes_into_a_backup(home: Path, world: World, tmp_path: Path) -> None:
+    """What a node found before a restart is still there after it."""
+    before = honest("CN", world.pin)
+    file = fork(before.checkpoint(300), rewritten(before), SIZE, 300, [world.publication()]).encode()
+    name = f"{hashlib.sha256(file).hexdigest()}.json"
+    write_private(home / "evidence" / name, file)
+    async with NodeProcess(home) as node:
+        status, said, _ = await typed(home, "status")
+        assert (status, f"ALARM  {ORIGINS['CN']} signed two histories: evidence {name[:64]}" in said) == (0, True)
+        assert (await typed(home, "backup", str(tmp_path / "backup")))[0] == 0
+        assert await node.stop() == 0
+    assert (tmp_path / "backup" / "evidence" / name).read_bytes() == file
 
 
 async def test_it_logs_json_where_nobody_looks_and_no_secret(home: Path, world: World) -> None:

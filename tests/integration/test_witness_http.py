@@ -154,7 +154,7 @@ async def test_a_node_that_has_lost_what_it_cosigned_cosigns_nothing(tmp_path: P
     """As after a restore: an empty store would take any history. SPEC 9.7.2."""
     world = world_of_today()
     async with live_node(tmp_path, world) as node, Caller(node.config.url, world) as caller:
-        forgetful = Node(node.config, node.keys, node.storage, node.clock)
+        forgetful = Node(node.config, node.keys, node.storage, node.clock, evidence=tmp_path / "evidence")
         listen = f"127.0.0.1:{free_port()}"
         runner = await server.run_application(server.application(forgetful), listen, None)
         try:

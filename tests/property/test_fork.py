@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keys.fork import Contradiction, Fork, check, in_order
+from keys.fork import Contradiction, Fork, check
+from keys.gathering import Pair
 from protocol import merkle
 from protocol.errors import ProofFailed, ProtocolError
-from tests.support.forks import HONEST, PIN, REWRITTEN, REWRITTEN_AT, SIZE, fork, versions
+from tests.support.forks import HONEST, PIN, REWRITTEN, REWRITTEN_AT, SIZE, fork, tiles_for, versions
 
 sizes = st.integers(1, SIZE)
 hashes = st.binary(min_size=32, max_size=32)
@@ -58,26 +59,27 @@ def test_a_proof_that_verifies_names_one_root(trees: tuple[int, int]) -> None:
 
 @given(honest_trees(), st.booleans())
 def test_whoever_holds_two_histories_can_show_it(trees: tuple[int, int], head: bool) -> None:
-    """From the first size at which they differ."""
+    """From the first size at which they differ, by the tiles of the larger; before it, by nothing. SPEC 14.4.2."""
     at, size = trees
-    promised = HONEST.head(at) if head else HONEST.checkpoint(at)
-    ordered = in_order(promised, REWRITTEN.checkpoint(size))
+    pair = Pair.of(HONEST.head(at) if head else HONEST.checkpoint(at), REWRITTEN.checkpoint(size))
+    larger = HONEST if pair and pair.new == HONEST.checkpoint(at) else REWRITTEN
+    shown = pair.prove(tiles_for(pair, larger), versions(), PIN) if pair else None
     if at <= REWRITTEN_AT:
-        with pytest.raises(ProofFailed):
-            check(fork(HONEST.checkpoint(at), REWRITTEN, size, at), PIN)
-        return
-    assert ordered is not None
-    old, new = ordered
-    shown = check(Fork(old, new, _begins_with(new, size, at), _proof(new, size, at), versions()), PIN)
-    assert {shown.old.root, shown.new.root} == {HONEST.root(at), REWRITTEN.root(size)}
+        assert shown is None
+    else:
+        assert shown is not None
+        assert {shown.old.root, shown.new.root} == {HONEST.root(at), REWRITTEN.root(size)}
+        assert check(Fork.decode(shown.fork.encode()), PIN) == shown
 
 
-def _begins_with(new: str, size: int, at: int) -> bytes:
-    return (REWRITTEN if new == REWRITTEN.checkpoint(size) else HONEST).root(at)
-
-
-def _proof(new: str, size: int, at: int) -> tuple[bytes, ...]:
-    return (REWRITTEN if new == REWRITTEN.checkpoint(size) else HONEST).proof(at, size)
+@given(honest_trees(), st.booleans())
+def test_no_tiles_make_evidence_against_an_honest_log(trees: tuple[int, int], own: bool) -> None:
+    """Its own, or another history's."""
+    old, new = trees
+    pair = Pair.of(HONEST.checkpoint(old), HONEST.checkpoint(new))
+    assert (pair is None) == (old == new)
+    if pair is not None:
+        assert pair.prove(tiles_for(pair, HONEST if own else REWRITTEN), versions(), PIN) is None
 
 
 @functools.cache

@@ -10,24 +10,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from keys.fork import Fork, SignedTree
+from keys.gathering import Pair
 from protocol import merkle
+from protocol.checkpoint import Checkpoint
 from protocol.entry import Submission
 from protocol.label import Equivalence
 from protocol.merkle import Nodes, leaf_hash
+from protocol.note import Note
 from protocol.policy import PAKISTAN, Policy
+from protocol.tiles import TilePath
 from protocol.treehead import TreeHead
-from tests.support.operator import ORIGIN, signed_checkpoint
-from tests.support.trees import memory, numbered_leaves
-from tests.support.world import NOW, World, nation, node, signing_key
+from tests.support.trees import memory, numbered_leaves, tiles_of
+from tests.support.world import NOW, ORIGINS, World, nation, node, node_keys, signing_key
 
 SIZE, REWRITTEN_AT = 600, 5
 
 
 @dataclass(frozen=True)
 class History:
-    """Leaves, and what the holder of a log's keys signs over the first of them."""
+    """Leaves, and what the holder of a node's keys signs over the first of them."""
 
     leaves: tuple[bytes, ...]
+    nation: str = "PK"
+    pin: bytes = b""  # of another exchange than the small one
 
     @functools.cached_property
     def nodes(self) -> Nodes:
@@ -42,16 +47,17 @@ class History:
         """That one of its trees extends another."""
         return tuple(merkle.consistency_path(old, new, self.nodes))
 
-    @functools.cache  # noqa: B019 - two histories, and a signature that costs
+    @functools.cache  # noqa: B019 - a few histories, and a signature that costs
     def checkpoint(self, size: int, time_s: int = NOW // 1000) -> str:
         """As the log signs it."""
-        return signed_checkpoint(size, self.root(size), time_s)
+        checkpoint = Checkpoint(ORIGINS[self.nation], size, self.root(size))
+        return Note(checkpoint.text(), tuple(node_keys(self.nation).log.lines(checkpoint, time_s))).encode()
 
     @functools.cache  # noqa: B019 - the same
     def head(self, size: int) -> TreeHead:
         """As the receipt key signs it."""
-        head = TreeHead(PIN, ORIGIN, size, self.root(size), NOW)
-        return replace(head, signature=signing_key("PK").sign(head.message(), 1))
+        head = TreeHead(self.pin or PIN, ORIGINS[self.nation], size, self.root(size), NOW)
+        return replace(head, signature=signing_key(self.nation).sign(head.message(), 1))
 
 
 @functools.cache
@@ -62,9 +68,21 @@ def small_world() -> World:
     return World.found(nations=(one,), agencies=(), feeds=(), nodes=(node("PK"),), policy=policy)
 
 
+def honest(nation: str = "PK", pin: bytes = b"") -> History:
+    """What a node signed first."""
+    return History(tuple(numbered_leaves(SIZE)), nation, pin)
+
+
+def rewritten(before: History) -> History:
+    """The same with one leaf altered."""
+    return replace(
+        before, leaves=(*before.leaves[:REWRITTEN_AT], leaf_hash(b"rewritten"), *before.leaves[REWRITTEN_AT + 1 :])
+    )
+
+
 PIN = small_world().pin
-HONEST = History(tuple(numbered_leaves(SIZE)))
-REWRITTEN = History((*HONEST.leaves[:REWRITTEN_AT], leaf_hash(b"rewritten"), *HONEST.leaves[REWRITTEN_AT + 1 :]))
+HONEST = honest()
+REWRITTEN = rewritten(HONEST)
 
 
 @functools.cache
@@ -77,3 +95,14 @@ def versions() -> tuple[Submission, ...]:
 def fork(old: SignedTree, new: History, size: int, at: int, signed: Sequence[Submission] | None = None) -> Fork:
     """What shows that ``new``'s tree of ``size`` begins with another than ``old``, a tree of ``at`` entries."""
     return Fork(old, new.checkpoint(size), new.root(at), new.proof(at, size), tuple(signed or versions()))
+
+
+def tiles_for(pair: Pair, history: History) -> dict[TilePath, bytes]:
+    """What a node with this history answers to whoever gathers evidence; less where it has less."""
+    held = tiles_of(history.leaves)
+    found = {}
+    for path in pair.wanted():
+        tile = held.get((path.level or 0, path.index))
+        if tile is not None and tile.width >= path.width:
+            found[path] = tile.data(path.width)
+    return found

@@ -76,7 +76,8 @@ async def live_node(
     cosigned = folder / "pk-witness.db"
     if not cosigned.exists():
         witness_store.create(cosigned)
-    node = Node(config, node_keys("PK"), wrap(sqlite.SqliteStorage(path)), clock, witness_store.WitnessStore(cosigned))
+    store, kept = wrap(sqlite.SqliteStorage(path)), witness_store.WitnessStore(cosigned)
+    node = Node(config, node_keys("PK"), store, clock, kept, evidence=folder / "evidence")
     await node.start()
     runner = await server.serve(node, config.listen, None)
     try:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from keys.fork import Fork, check, in_order
+from keys.fork import Fork, check
 from keys.versions import lineage
 from protocol import limits
 from protocol.errors import Malformed, ProofFailed, ProtocolError, TooLarge
@@ -145,21 +145,6 @@ def test_another_form_is_refused(name: str, value: object) -> None:
     whole = loads(fork(HONEST.head(300), REWRITTEN, SIZE, 300).encode(), limits.FORK_BYTES_MAX)
     with pytest.raises(ProtocolError):
         check(Fork.decode(dumps({**whole, name: value})), PIN)
-
-
-def test_which_of_two_trees_is_the_old_one() -> None:
-    """Two heads, a head that is ahead, the same tree twice and what is no tree are not two trees that break anything.
-
-    SPEC 14.4.3.
-    """
-    old, new = HONEST.checkpoint(300), REWRITTEN.checkpoint(SIZE)
-    assert in_order(new, old) == in_order(old, new) == (old, new)
-    assert in_order(new, HONEST.head(SIZE)) == (HONEST.head(SIZE), new)
-    assert in_order(HONEST.head(300), REWRITTEN.head(300)) is None
-    assert in_order(REWRITTEN.head(SIZE), old) is None
-    assert in_order(old, HONEST.head(300)) is None
-    assert in_order(REWRITTEN.checkpoint(0), old) is None
-    assert in_order("no note", old) is None
 
 
 def test_the_line_of_versions_is_whole_or_none() -> None:
