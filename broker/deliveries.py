@@ -48,10 +48,11 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part, the size of its checkpoint, and its encoding as a page."""
+    """A part, the size and the signature lines of its checkpoint, and its encoding as a page."""
 
     part: Part
     checkpoint_size: int
+    checkpoint_lines: int
     data: bytes
 
 
@@ -75,6 +76,11 @@ class Deliveries:
         published = self._publisher.newest
         return published.size if published else 0
 
+    @property
+    def checkpoint_lines(self) -> int:
+        """How many signature lines it has: more than the log's own where it is cosigned."""
+        return self._publisher.lines
+
     def has_news(self, session: Session, after: int) -> bool:
         """Whether anything for this reader stands at ``after`` or beyond."""
         head = self._ledger.head
@@ -88,7 +94,7 @@ class Deliveries:
         page = self._pages.get(name)
         if page is None:
             part = self._part(session, after, known, limit, feed)
-            page = Page(part, self.checkpoint_size, encode_page((part,)))
+            page = Page(part, self.checkpoint_size, self.checkpoint_lines, encode_page((part,)))
             if len(self._pages) < PAGES_KEPT_MAX and len(page.data) <= BODY_INLINE_BYTES_MAX:
                 self._pages[name] = page
         return page

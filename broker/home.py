@@ -27,12 +27,15 @@ from keys.lognote import SEED_BYTES as LOG_SEED_BYTES
 from keys.lognote import CosignerKeys, LogSigner
 from keys.secret import Secret
 from keys.signing import SEED_BYTES, SigningKey
+from protocol.errors import ProtocolError
 from protocol.parties import Node
+from protocol.tlogpolicy import Policy
 
 _CERTIFICATE_YEARS = 10
 HISTORY = "before.db"
 COSIGNED = "witness.db"
 EVIDENCE = "evidence"
+POLICIES = "policies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,16 @@ class NodeHome:
         """What this node has cosigned; None in a home that was restored: it cannot know, and cosigns nothing."""
         path = self.folder / COSIGNED
         return witness_store.WitnessStore(path) if path.exists() else None
+
+    def policy(self) -> Policy | None:
+        """Who else is to cosign this ledger: the tlog-policy file of its own origin, if there is one."""
+        path = self.folder / POLICIES / f"{witness_store.digest_of(self.config.origin).hex()}.policy"
+        try:
+            return Policy.parse(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError, ProtocolError) as error:
+            raise NodeHomeError(f"{path}: {error}") from None
 
     def keep_history(self, ledger: Path) -> None:
         """A ledger that this one takes the place of: what it begins with (``broker/restore.py``)."""

@@ -17,6 +17,7 @@ from protocol.times import DAY_MS
 
 if TYPE_CHECKING:
     from broker.node import Node
+    from broker.witness.asking import Asking
     from broker.witness.witness import Witness
 
 _APPEND_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -81,6 +82,21 @@ class _State(Collector):
             yield GaugeMetricFamily(name, text, value=float(value))
         if node.witness is not None:
             yield from _cosigning(node.witness)
+        if node.asking is not None:
+            yield from _cosigned(node.asking, now)
+
+
+def _cosigned(asking: Asking, now_ms: int) -> Iterator[Metric]:
+    """What others do for this node."""
+    sizes = GaugeMetricFamily("khunjerab_witness_cosigned_size", "Size that it cosigned last.", labels=["witness"])
+    ages = GaugeMetricFamily("khunjerab_witness_cosigned_age_seconds", "Since then.", labels=["witness"])
+    failures = CounterMetricFamily("khunjerab_witness_failures", "Times it was asked in vain.", labels=["witness"])
+    for lane in asking.lanes:
+        name = [lane.witness.name]
+        sizes.add_metric(name, lane.size)
+        ages.add_metric(name, (now_ms - lane.at_ms) / 1000 if lane.at_ms else -1)
+        failures.add_metric(name, lane.failures)
+    yield from (sizes, ages, failures)
 
 
 def _cosigning(witness: Witness) -> Iterator[Metric]:

@@ -25,12 +25,15 @@ from broker.sessions import Sessions
 from broker.standing import Standing
 from broker.storage.contract import Storage
 from broker.subscribers import Subscribers
+from broker.witness.asking import Asking, Connect
 from broker.witness.logs import PeersLogs
 from broker.witness.store import Kept, WitnessStore
 from broker.witness.witness import Witness
 from broker.writer import Writer
 from protocol.addcheckpoint import AddCheckpoint
 from protocol.checkpoint import Checkpoint
+from protocol.note import SignatureLine
+from protocol.tlogpolicy import Policy
 
 PUBLISH_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
@@ -75,6 +78,7 @@ class Node:
         self.promises = Promises(self.ledger, keys.log, self.standing, self.writer)
         self.evidence = Evidence(evidence, self.ledger, clock)
         self.witness = self._make_witness(cosigned) if cosigned is not None else None
+        self.asking: Asking | None = None
         self.door = Door(self.ledger, self.writer, self.standing, clock)
         self.writer.on_put_back = self.deliveries.forget
         self.metrics.watch(self)
@@ -92,6 +96,15 @@ class Node:
         """A tree that does not extend the one that was cosigned: a wrong proof, or a log that broke its word."""
         self.evidence.suspect(kept.origin, kept.note, request.note.encode())
 
+    def ask_witnesses(self, connect: Connect, policy: Policy | None) -> None:
+        """From the start on, have every checkpoint cosigned: by the peers, and by those whom the policy names."""
+        self.asking = Asking(self, connect, policy)
+
+    async def keep_cosignatures(self, checkpoint: Checkpoint, lines: list[SignatureLine]) -> None:
+        """Show verified lines under the checkpoint, where it is still the newest, to whoever follows it."""
+        await self.write(lambda: self.publisher.cosign(checkpoint, lines))
+        self.subscribers.wake_uncovered()
+
     @property
     def not_signing(self) -> str | None:
         """Why this node signs nothing; None if it does."""
@@ -100,6 +113,8 @@ class Node:
     async def start(self) -> None:
         """Publish once, then run everything that goes on by itself. If one of it dies, ``failed`` says so."""
         await self.publish()
+        if self.asking is not None:
+            self.asking.wake()
         self._tasks = [
             asyncio.create_task(self.writer.run(), name="writer"),
             asyncio.create_task(_every(PUBLISH_SECONDS, self.publish), name="publisher"),
@@ -127,6 +142,9 @@ class Node:
     async def stop(self) -> None:
         """Finish what was taken, sign a last checkpoint, close the store."""
         self.begin_stop()
+        if self.asking is not None:
+            await self.asking.close()
+            self.asking = None
         if self._tasks:
             writer, *others = self._tasks
             for task in others:
@@ -168,8 +186,10 @@ class Node:
                 log.info("storage-recovered")
             self._publish_failure = self.writer.failure = None
             self.subscribers.wake_uncovered()
+            if self.asking is not None:
+                self.asking.wake()
 
-    async def write(self, act: Callable[[], None]) -> None:
+    async def write(self, act: Callable[[], object]) -> None:
         """Run ``act`` on the one thread that writes, between two groups."""
         async with self.writer.lock:
             await asyncio.get_running_loop().run_in_executor(self.writer.disk, act)
@@ -225,6 +245,7 @@ class Node:
             "sessions": len(self.sessions),
             "streams": len(self.subscribers),
             "evidence": [held.to_json() for held in self.evidence.all()],
+            "witnesses": self.asking.state() if self.asking is not None else [],
             "cosigned": [
                 {"origin": kept.origin, "size": kept.size, "time": kept.time_s}
                 for kept in (self.witness.store.all() if self.witness is not None else ())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from broker.errors import LedgerBroken
 from broker.ledger import Ledger
 from broker.storage.contract import Published
 from keys.lognote import LogSigner
 from protocol.checkpoint import Checkpoint, split_timestamped
 from protocol.merkle import EMPTY_ROOT, Frontier, leaf_hash
-from protocol.note import COSIGNATURE_MLDSA44, Note
+from protocol.note import COSIGNATURE_MLDSA44, Note, SignatureLine
 from protocol.treehead import TreeHead
 
 RENEWED_SECONDS = 60  # a checkpoint without news
@@ -21,7 +24,10 @@ class Publisher:
     def __init__(self, ledger: Ledger, signer: LogSigner) -> None:
         self._ledger, self._storage, self._signer = ledger, ledger.storage, signer
         self._signed_s = 0
-        self.newest = self._storage.newest_published(ledger.head.size)
+        self._log_keys = {(key.name, key.key_id) for key in signer.vkeys()}
+        self.newest: Published | None = None
+        self.lines = 0  # of the newest: more than the log's own where it is cosigned
+        self._show(self._storage.newest_published(ledger.head.size))
         if self.newest is not None:
             ledger.not_before = _signed_ms(self.newest.note, signer)
         start = self._storage.newest_recorded() or Published(0, EMPTY_ROOT, "")
@@ -68,10 +74,40 @@ class Publisher:
         self._storage.record_root(checkpoint.size, checkpoint.root)
         time_s = max(now_s, head.time // 1000, self._ledger.not_before // 1000)
         self._ledger.not_before = time_s * 1000
-        note = Note(checkpoint.text(), tuple(self._signer.lines(checkpoint, time_s))).encode()
-        self._storage.publish(checkpoint.size, note, head.encode())
+        note = Note(checkpoint.text(), tuple(self._signer.lines(checkpoint, time_s)))
+        if self.newest is not None and self.newest.size == checkpoint.size:  # renewed: who cosigned this tree still has
+            note = note.with_lines(self._cosignatures(self.newest))
+        shown = Published(checkpoint.size, checkpoint.root, note.encode(), head.encode())
+        self._storage.publish(shown.size, shown.note, shown.head)
         self._signed_s = now_s
-        self.newest = Published(checkpoint.size, checkpoint.root, note)
+        self._show(shown)
+
+    def cosign(self, checkpoint: Checkpoint, lines: Sequence[SignatureLine]) -> bool:
+        """Show cosignatures under the newest checkpoint, if it is still the one that they are of.
+
+        Called like ``publish``, by one thread at a time. A crash before the note is kept loses lines that are asked for
+        again; nothing is signed here.
+        """
+        shown = self.newest
+        if shown is None or (shown.size, shown.root) != (checkpoint.size, checkpoint.root):
+            return False
+        note = Note.parse(shown.note).with_lines(lines).encode()
+        self._storage.publish(shown.size, note, shown.head)
+        self._show(replace(shown, note=note))
+        return True
+
+    def _show(self, shown: Published | None) -> None:
+        self.newest = shown
+        self.lines = len(Note.parse(shown.note).lines) if shown else 0
+
+    def signed_by_log(self, shown: Published) -> Note:
+        """The note with the log's own lines: what witnesses are asked about."""
+        note = Note.parse(shown.note)
+        return Note(note.text, tuple(line for line in note.lines if (line.name, line.key_id) in self._log_keys))
+
+    def _cosignatures(self, shown: Published) -> list[SignatureLine]:
+        lines = Note.parse(shown.note).lines
+        return [line for line in lines if (line.name, line.key_id) not in self._log_keys]
 
 
 def _signed_ms(note: str, signer: LogSigner) -> int:

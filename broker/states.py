@@ -45,6 +45,6 @@ def state_of(node: Node, session: Session, sender: str, number: bytes) -> dict[s
         "index": first.index,
         "status": header.status,
         "logged": entry.time,
-        "witnessed_by": [],
+        "witnessed_by": node.asking.witnessed_by(first.index) if node.asking else [],
         "recipients": recipients,
     }

@@ -30,7 +30,8 @@ class Subscriber:
         self.woken = asyncio.Event()
         self.credit = 0
         self.caught_up = False  # whether all that credit allows was looked through
-        self.owed = 0  # the size that a checkpoint must have to cover what was sent; 0 once one does
+        self.sent = 0  # the size that a checkpoint must have to cover what was sent
+        self.lines = 0  # how many lines the newest checkpoint has that was sent and covers it; 0 while none does
         self.after, self.known, self.feed = after, known, feed
 
     def grant(self, entries: int) -> None:
@@ -51,17 +52,21 @@ class Subscriber:
             if part.items:
                 self.credit -= len(part.items)
                 return self._sent(page)
-        if self.owed and deliveries.checkpoint_size >= self.owed:
+        if self.lacks(deliveries):
             return self._sent(deliveries.page(self.session, self.after, self.known, 0, self.feed))
         return None
+
+    def lacks(self, deliveries: Deliveries) -> bool:
+        """Whether a checkpoint covers what was sent that the reader does not have, or that more have signed now."""
+        return 0 < self.sent <= deliveries.checkpoint_size and deliveries.checkpoint_lines > self.lines
 
     def _sent(self, page: Page) -> Page:
         """The reader knows this head from now on."""
         self.known = page.part.head.size
         if page.part.items:
-            self.owed = self.known
-        if page.checkpoint_size >= self.owed:
-            self.owed = 0
+            self.sent, self.lines = self.known, 0
+        if page.checkpoint_size >= self.sent:
+            self.lines = page.checkpoint_lines
         return page
 
 
@@ -111,9 +116,9 @@ class Subscribers:
                 subscriber.woken.set()
 
     def wake_uncovered(self) -> None:
-        """A new checkpoint: wake those who were sent entries beyond the one before."""
+        """A new checkpoint, or more under it: wake those who were sent entries that it covers and do not have it."""
         for subscriber in self._open:
-            if 0 < subscriber.owed <= self._deliveries.checkpoint_size:
+            if subscriber.lacks(self._deliveries):
                 subscriber.woken.set()
 
     def wake_all(self) -> None:

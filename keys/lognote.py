@@ -6,6 +6,7 @@ such logs knows, the second outlasts a quantum computer. A cosigner has the same
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,21 @@ def open_checkpoint(
         if key not in log_lines:
             raise ProofFailed(f"no line of the log's key {key.key_id.hex()} (type {key.type})")
     return OpenedCheckpoint(checkpoint, tuple(log_lines.values()), tuple(cosigned.values()), frozenset(cosigned))
+
+
+def cosignatures_of(
+    checkpoint: Checkpoint, lines: Iterable[SignatureLine], keys: Sequence[VerifierKey]
+) -> list[SignatureLine]:
+    """The lines that verify under ``keys`` and name a time, one a key; whatever else there is counts for nothing."""
+    known, found = _by_line(keys), dict[VerifierKey, SignatureLine]()
+    for line in lines:
+        key = known.get((line.name, line.key_id))
+        if key is None or key in found:
+            continue
+        with contextlib.suppress(ProofFailed):
+            if _verify(key, line, checkpoint):
+                found[key] = line
+    return list(found.values())
 
 
 def _by_line(keys: Iterable[VerifierKey]) -> dict[tuple[str, bytes], VerifierKey]:

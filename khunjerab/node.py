@@ -168,6 +168,12 @@ def _told(state: dict[str, Any]) -> Iterator[str]:
     yield f"sessions {state['sessions']}, streams {state['streams']}"
     for held in state["evidence"]:
         yield f"[bold white on red] ALARM [/] {escape(held['origin'])} signed two histories: evidence {held['sha256']}"
+    for witness in state["witnesses"]:
+        yield f"cosigned up to {witness['size']} entries by {escape(witness['name'])} at {escape(witness['url'])}"
+        if witness["error"]:
+            yield f"[bold yellow]  does not cosign now: {escape(witness['error'])}[/]"
+    for cosigned in state["cosigned"]:
+        yield f"has cosigned {cosigned['size']} entries of {escape(cosigned['origin'])}"
 
 
 @app.command()

@@ -24,6 +24,7 @@ from broker.quota import Budget
 from clients.errors import ClientError
 from clients.screen import say
 from keys.secret import Secret
+from khunjerab.witnesses import HttpWitness
 
 
 def run_node(home: NodeHome, passphrase: Secret, *, log_json: bool) -> None:
@@ -38,7 +39,9 @@ def run_node(home: NodeHome, passphrase: Secret, *, log_json: bool) -> None:
 
 async def _serve(home: NodeHome, keys: NodeKeys) -> None:
     config, stop = home.config, asyncio.Event()
+    policy = home.policy()
     node = Node(config, keys, home.storage(), cosigned=home.cosigned(), evidence=home.folder / EVIDENCE)
+    node.ask_witnesses(HttpWitness, policy)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -129,6 +130,17 @@ class Note:
         if len(self.lines) > limits.NOTE_SIGNATURES_MAX:
             raise TooLarge(f"a note with more than {limits.NOTE_SIGNATURES_MAX} signature lines")
         _check_size(self.encode())
+
+    def with_lines(self, lines: Iterable[SignatureLine]) -> Note:
+        """The note with these lines too, each in the place of one by the same key, as far as there is room."""
+        merged = {(line.name, line.key_id): line for line in (*self.lines, *lines)}
+        kept: list[SignatureLine] = []
+        used = len(self.text.encode()) + 1
+        for line in merged.values():
+            used += len(line.encode().encode())
+            if used <= limits.NOTE_BYTES_MAX and len(kept) < limits.NOTE_SIGNATURES_MAX:
+                kept.append(line)
+        return Note(self.text, tuple(kept))
 
     def encode(self) -> str:
         """The note as it is signed, stored and sent."""

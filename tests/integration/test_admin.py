@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,9 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from broker.errors import NodeHomeError
 from broker.http import server
 from broker.node import Node
+from broker.witness.asking import Away
+from broker.witness.roster import AskedWitness
+from broker.witness.witness import Answer
 from protocol.times import DAY_MS
-from tests.support.door import logged_in, post, refusal
+from tests.support.door import logged_in, post, refusal, until
 from tests.support.live import free_port, live_node, now_ms, world_of_today
+from tests.support.world import ORIGINS
 
 
 @contextlib.asynccontextmanager
@@ -59,6 +64,39 @@ async def test_the_metrics_say_what_happened(tmp_path: Path) -> None:
         assert 363 < after["khunjerab_directory_days_left"] <= 364
         assert after["khunjerab_ledger_bytes"] > 0
         assert 0 <= after["khunjerab_checkpoint_age_seconds"] < 60
+
+
+async def test_the_metrics_say_who_cosigns(tmp_path: Path) -> None:
+    """Each witness, what it cosigned last, and how often it was asked in vain."""
+    async with live_node(tmp_path, world_of_today()) as node, admin(node) as url:
+        node.ask_witnesses(_Deaf, None)
+        assert node.asking is not None
+        node.asking.wake()
+        await until(lambda: node.asking is not None and node.asking.lanes[0].failures > 0)
+        told = await metrics(url)
+        cn = ORIGINS["CN"]
+        assert told[f"khunjerab_witness_failures_total{cn}"] > 0
+        assert told[f"khunjerab_witness_cosigned_size{cn}"] == 0
+        assert told[f"khunjerab_witness_cosigned_age_seconds{cn}"] == -1
+        status, text = await get(f"{url}/readyz")
+        (witness,) = json.loads(text)["witnesses"]
+        assert (status, witness["name"], witness["error"]) == (200, cn, "it is deaf")
+
+
+class _Deaf:
+    """A witness that hears nothing."""
+
+    def __init__(self, witness: AskedWitness) -> None:
+        del witness
+
+    async def submit(self, body: bytes) -> Answer:
+        raise Away("it is deaf")
+
+    async def cosigned(self, origin: str) -> str:
+        raise Away("it is deaf")
+
+    async def close(self) -> None:
+        pass
 
 
 async def test_readiness_says_why_not(tmp_path: Path) -> None:

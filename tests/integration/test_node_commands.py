@@ -13,6 +13,7 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from tests.support.door import post
 from tests.support.forks import SIZE, fork, honest, rewritten
 from tests.support.live import free_port, now_ms, world_of_today
 from tests.support.process import NodeProcess, make_home
+from tests.support.submitting import cosigner_keys
 from tests.support.world import ORIGINS, World, signing_key
 
 
@@ -233,3 +235,30 @@ async def test_backup_and_restore(home: Path, world: World, tmp_path: Path) -> N
         assert (part.items[0].withheld, part.items[0].body) == ("", lost.body)
         assert part.items[0].wrap is not None
     assert (await typed(new, "fsck"))[0] == 0
+
+
+async def test_a_policy_that_is_none_is_told_at_the_start(home: Path) -> None:
+    """In one line, with its file. SPEC 9.7.7."""
+    policies = home / "policies"
+    policies.mkdir()
+    file = policies / f"{hashlib.sha256(ORIGINS['PK'].encode()).hexdigest()}.policy"
+    file.write_text("witness one junk\nquorum none\n")
+    status, _, talk = await typed(home, "serve")
+    assert (status, is_one_line(talk), file.name in talk) == (2, True, True)
+
+
+async def test_status_tells_of_the_witnesses(home: Path) -> None:
+    """Of the peer, and of one in the policy: what each has cosigned, and why it does not now. SPEC 9.7.7."""
+    policies = home / "policies"
+    policies.mkdir()
+    key = cosigner_keys("w.example/one").vkeys()[0].encode()
+    file = policies / f"{hashlib.sha256(ORIGINS['PK'].encode()).hexdigest()}.policy"
+    file.write_text(f"witness one {key} http://127.0.0.1:{free_port()}\nquorum none\n")
+    async with NodeProcess(home), asyncio.timeout(60):
+        told: dict[str, Any] = {"witnesses": [{"error": None}]}
+        while not all(witness["error"] for witness in told["witnesses"]):
+            told = json.loads((await typed(home, "status", "--json"))[1])
+        assert [witness["name"] for witness in told["witnesses"]] == [ORIGINS["CN"], "w.example/one"]
+        said = (await typed(home, "status"))[1]
+        assert "cosigned up to 0 entries by w.example/one" in said
+        assert "does not cosign now: no answer" in said
