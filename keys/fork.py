@@ -25,7 +25,7 @@ from keys.claims import check_head, nodes_of, open_signed, parsed
 from keys.errors import BadSignature
 from keys.exchange import Exchange
 from keys.versions import fold
-from protocol import canonical, limits, merkle
+from protocol import limits, merkle
 from protocol.directory import Directory
 from protocol.entry import Submission
 from protocol.errors import Malformed, ProofFailed
@@ -65,7 +65,7 @@ class Fork:
             {
                 "type": TYPE,
                 "form": CHECKPOINT if isinstance(self.old, str) else TREE_HEAD,
-                "old": self.old if isinstance(self.old, str) else _base64(canonical.encode(self.old.to_wire())),
+                "old": self.old if isinstance(self.old, str) else _base64(self.old.encode()),
                 "new": self.new,
                 "other_root": self.other_root.hex(),
                 "proof": [sibling.hex() for sibling in self.proof],
@@ -200,7 +200,7 @@ def _version_from_json(value: Any) -> Submission:
 
 
 def _head(value: str) -> TreeHead:
-    return TreeHead.from_wire(canonical.decode(_unbase64(value, _HEAD_BYTES_MAX), bytes_max=_HEAD_BYTES_MAX))
+    return TreeHead.decode(_unbase64(value, _HEAD_BYTES_MAX), _HEAD_BYTES_MAX)
 
 
 def _hash(value: Any) -> bytes:

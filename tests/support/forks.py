@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from keys.fork import Fork, SignedTree
 from keys.gathering import Pair
@@ -20,6 +20,7 @@ from protocol.note import Note
 from protocol.policy import PAKISTAN, Policy
 from protocol.tiles import TilePath
 from protocol.treehead import TreeHead
+from tests.support.altering import replace
 from tests.support.trees import memory, numbered_leaves, tiles_of
 from tests.support.world import NOW, ORIGINS, World, nation, node, node_keys, signing_key
 

@@ -8,11 +8,11 @@ been taken away.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from keys.fork import Contradiction, Fork, check
+from tests.support.altering import replace
 from tests.support.forks import HONEST, PIN, REWRITTEN, SIZE, fork, versions
 from tests.vectors.make_log import render
 

@@ -1,7 +1,6 @@
 """Evidence of a fork: it holds only against a log that signed two histories, and nothing in it can be changed."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +10,7 @@ from protocol import limits
 from protocol.errors import Malformed, ProofFailed, ProtocolError, TooLarge
 from protocol.note import Note
 from protocol.strictjson import dumps, loads
+from tests.support.altering import replace
 from tests.support.forks import HONEST, PIN, REWRITTEN, SIZE, fork, small_world, versions
 from tests.support.operator import ORIGIN
 from tests.support.world import NOW
@@ -90,7 +90,7 @@ CHANGES: dict[str, Callable[[Fork], Fork]] = {
     "a head with another root": lambda f: replace(f, old=replace(HEAD, root=bytes(32))),
     "a head without a signature of its key": lambda f: replace(
         f,
-        old=replace(HEAD, signature=replace(HEAD.signature, key_id=bytes(32))),  # type: ignore[type-var]
+        old=replace(HEAD, signature=replace(HEAD.signature, key_id=bytes(32))),
     ),
     "a head of another exchange": lambda f: replace(f, old=replace(HEAD, exchange=bytes(32))),
     "a head of another ledger": lambda f: replace(f, old=replace(HEAD, origin="cn.khunjerab.test/ledger")),

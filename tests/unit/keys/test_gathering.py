@@ -1,12 +1,11 @@
 """From two signed trees to evidence: which pairs could break anything, which tiles are asked for, what they show."""
 
-from dataclasses import replace
-
 from keys.fork import Fork, check
 from keys.gathering import Pair
 from protocol.checkpoint import Checkpoint
 from protocol.note import Note
 from protocol.tiles import TilePath
+from tests.support.altering import replace
 from tests.support.forks import HONEST, PIN, REWRITTEN, SIZE, fork, small_world, tiles_for, versions
 from tests.support.operator import ORIGIN
 from tests.support.world import NOW, node, node_keys
