@@ -22,26 +22,25 @@ from clients.drafts import Draft
 from clients.errors import Declined, Tampering, UsageError
 from clients.home import Home
 from clients.keeping import Keeper
+from clients.ledgers import Ledgers
 from clients.listening import listen
 from clients.opening import Opener
 from clients.outbox import OPEN
-from clients.promises import Promises, may_go_back
+from clients.promises import Promises
+from clients.receiving import Receiver
 from clients.reopening import reopen
-from clients.replica import Believed, Replica
+from clients.replica import Replica
 from clients.seeds import destroy_old_seeds
 from clients.sending import Sender
-from clients.state import State, Verified
+from clients.state import State
 from clients.turn import Turn
 from keys.exchange import Exchange
 from keys.signing import SigningKey
-from protocol import limits
 from protocol.directory import Directory
 from protocol.entry import Submission
 from protocol.names import format_id
-from protocol.page import Part
 from protocol.parties import Node
 from protocol.problem import Problem
-from protocol.statements import LINKED, Bulletin, Kind
 from protocol.treehead import Receipt
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class Client:
             raise UsageError("this home has not joined an exchange", "khunjerab join DIRECTORY.json SIG… --pin …")
         self.state = _open_state(home)
         self.pin = bytes.fromhex(profile.pin)
-        self.replica = Replica(self.state, profile.origin, self.pin)
+        self.ledgers = Ledgers(self.state, profile.origin, self.pin)
         from clients.transport import Wire
 
         node = self._node()
@@ -72,6 +71,7 @@ class Client:
         self.sender = Sender(self)
         self.acknowledger = Acknowledger(self)
         self.promises = Promises(self)
+        self.receiver = Receiver(self)
         self.alarms_at_start = len(self.state.alarms())
         self._seeds_checked = False
 
@@ -100,8 +100,13 @@ class Client:
         await self.wire.__aexit__(*exc)
 
     @property
+    def replica(self) -> Replica:
+        """The home ledger, by which everything that is sent is sealed and judged."""
+        return self.ledgers.home
+
+    @property
     def exchange(self) -> Exchange:
-        """Governance as far as it is verified here."""
+        """The home ledger's governance, as far as it is verified here."""
         return self.replica.exchange
 
     @property
@@ -113,21 +118,8 @@ class Client:
 
     async def sync(self, wait: int = 0) -> int:
         """Fetch, verify and keep everything that is there; how many entries came. ``wait`` seconds for the first."""
-        came, promised = 0, self.promises.held()
-        while True:
-            try:
-                part = await self.fetch(self.replica.verified, wait=wait)
-                taken = await self.take(part)
-            except (Declined, Tampering) as error:
-                if not may_go_back(error):
-                    raise
-                await self.promises.go_back(error)
-                continue
-            wait = 0
-            if taken:
-                came += len(part.items)
-                if part.next >= part.head.size:
-                    break
+        promised = self.promises.held()
+        came = await self.receiver.sync(wait)
         await self.promises.check(promised)
         await reopen(self)
         if not self._seeds_checked:
@@ -139,64 +131,7 @@ class Client:
         """Keep what the node pushes, as it comes; how many entries, after each page (``clients/listening.py``)."""
         return listen(self)
 
-    async def fetch(self, verified: Verified, *, wait: int = 0, limit: int = limits.PAGE_ENTRIES_MAX) -> Part:
-        """A page of the home ledger from a point that is verified, itself unverified."""
-        origin = verified.origin
-        parts = await self.wire.deliveries({origin: verified.next}, {origin: verified.size}, wait=wait, limit=limit)
-        part = next((part for part in parts if part.head.origin == origin), None)
-        if part is None:
-            raise Tampering("tree-head", "the node answered for another ledger", origin)
-        return part
-
-    async def take(self, part: Part, replica: Replica | None = None, *, lost_from: int | None = None) -> bool:
-        """Verify one part and keep it: entries, contents and cursor in one transaction.
-
-        False where another terminal of this home was quicker: nothing was kept, and ``replica`` is read anew.
-        ``replica`` and ``lost_from`` are for the way back (``clients/promises.py``): what is verified there takes the
-        place of what was believed from that index on.
-        """
-        expected = self.replica.verified
-        replica = replica or self.replica
-        try:
-            believed = replica.take(part)
-            bodies = {one.item.index: await self._fetch_body(one) for one in believed}
-            with self.state.transaction():
-                if self.state.verified(replica.origin) != expected:
-                    self._read_anew()
-                    return False
-                if lost_from is not None:
-                    self.state.forget_from(replica.origin, lost_from, now_ms(), self.agency)
-                for one in believed:
-                    self.keeper.keep(replica.origin, one, *bodies[one.item.index])
-                self.state.set_verified(replica.verified)  # commit point: cursor and entries together
-        except BaseException as error:
-            self._read_anew()  # what was verified and not kept is not believed
-            if isinstance(error, Tampering):
-                with self.state.transaction():
-                    self.state.add_alarm(now_ms(), error.check, error.origin, error.index, error.detail)
-            raise
-        self.replica = replica
-        self._save_directories()
-        if any(one.entry.kind in LINKED for one in believed):  # who may read what may be another now
-            await reopen(self)
-        return True
-
-    def _read_anew(self) -> None:
-        self.replica = Replica(self.state, self.replica.origin, self.pin)
-
-    async def _fetch_body(self, one: Believed) -> tuple[bytes | None, bytes | None]:
-        """Body and wrap of an item: what came with it, or fetched where it was too large for the page."""
-        item = one.item
-        if one.entry.kind is not Kind.BULLETIN or item.body is not None or item.withheld:
-            return item.body, item.wrap
-        try:
-            return await self.wire.body(Bulletin.decode(one.entry.statement).body)
-        except Declined as declined:
-            if declined.code in {"expunged", "withheld", "not-found"}:
-                return None, item.wrap
-            raise
-
-    def _save_directories(self) -> None:
+    def save_directory(self) -> None:
         """The directory in force as a file, for people."""
         directory = self.exchange.directory
         if directory is None:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from clients.errors import Declined, Tampering, UpgradeRefused
+from clients.errors import Declined, UpgradeRefused
 from protocol import limits
 
 if TYPE_CHECKING:
@@ -39,14 +39,12 @@ async def listen(client: Client) -> AsyncGenerator[int, None]:
 
 
 async def _kept(client: Client) -> AsyncGenerator[int, None]:
-    """Keep what one stream brings. Ends where another terminal of this home was quicker: the cursor has moved."""
-    origin, verified = client.replica.origin, client.replica.verified
-    pages = client.wire.stream({origin: verified.next}, {origin: verified.size})
-    async with contextlib.aclosing(pages):
+    """Keep what one stream brings. Ends where a cursor is not where the page leaves it: another terminal moved it."""
+    receiver = client.receiver
+    receiver.begin()
+    async with contextlib.aclosing(client.wire.stream(*client.ledgers.cursor())) as pages:
         async for parts in pages:
-            part = next((part for part in parts if part.head.origin == origin), None)
-            if part is None:
-                raise Tampering("tree-head", "the node answered for another ledger", origin)
-            if not await client.take(part):
+            taken = await receiver.take_page(parts)
+            yield taken.entries
+            if taken.moved:
                 return
-            yield len(part.items)

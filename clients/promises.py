@@ -39,11 +39,11 @@ class Promises:
 
         ``promised`` are those that were held before the newest page was fetched: none of their entries is beyond it.
         """
-        verified = self._client.replica.verified
-        published = checkpoint_of(verified.checkpoint).size if verified.checkpoint else 0
         heads: dict[tuple[int, bytes], bool] = {}
         for outgoing in self._state.outbox("receipted"):
             receipt = Receipt.decode(outgoing.receipt or b"")
+            verified = self._client.ledgers.of(receipt.head.origin).verified
+            published = checkpoint_of(verified.checkpoint).size if verified.checkpoint else 0
             if receipt.index >= verified.next:
                 if outgoing.draft.id in promised:
                     self._post_again(outgoing, receipt, f"it shows {verified.size} entries now")
@@ -61,12 +61,10 @@ class Promises:
 
     async def _is_extended(self, receipt: Receipt) -> bool:
         """Whether the verified tree is known to extend a receipt's head; one that it does not extend is an alarm."""
-        head, client = receipt.head, self._client
+        head, replica = receipt.head, self._client.ledgers.of(receipt.head.origin)
         try:
-            part = await client.fetch(
-                Verified(head.origin, head.size, head.root, client.replica.verified.next), limit=1
-            )
-            return client.replica.extends(head, part)
+            point = Verified(head.origin, head.size, head.root, replica.verified.next)
+            return replica.extends(head, await self._client.receiver.fetch_part(point, limit=1))
         except (Unreachable, Declined):
             return False
         except Tampering as found:
@@ -87,26 +85,26 @@ class Promises:
             self._state.uncount_receipt(origin, number)
             self._state.set_outgoing(number, "tried", problem="the node lost it")
 
-    async def go_back(self, why: Tampering | Declined) -> None:
-        """The ledger does not extend what is verified here: believe it as far as its newest checkpoint, if that holds.
+    async def go_back(self, origin: str, why: Tampering | Declined) -> None:
+        """A ledger does not extend what is verified here: believe it as far as its newest checkpoint, if that holds.
 
         Nothing is forgotten before a page that extends the checkpoint has been verified whole; a broken proof alone
         changes nothing. Raises Tampering where the node does not hold to the checkpoint either.
         """
-        client = self._client
+        client, receiver = self._client, self._client.receiver
         async with client.turn:  # so that nothing is being posted meanwhile
-            verified = self._state.verified(client.replica.origin)
+            verified = self._state.verified(origin)
             anchor = _anchor(verified)
             if anchor.size >= verified.size:
                 raise _as_tampering(why, verified)
             try:
-                part = await client.fetch(anchor)
+                part = await receiver.fetch_part(anchor)
             except Declined as declined:
                 raise _as_tampering(declined, anchor) from why
             replica = Replica(self._state, verified.origin, client.pin, anchor)
-            await client.take(part, replica, lost_from=anchor.next)
-            while client.replica.verified.next < client.replica.verified.size:
-                await client.take(await client.fetch(client.replica.verified))
+            await receiver.take(part, replica, lost_from=anchor.next)
+            while (reached := client.ledgers.of(origin).verified).next < reached.size:
+                await receiver.take(await receiver.fetch_part(reached))
             self._keep_evidence(verified, part)
             await self.check(self.held())
 

@@ -107,9 +107,8 @@ def seat_home(folder: Path, world: World, agency: str, seat: str = "desk", url: 
                 "store": seed(f"store/{agency}/{seat}", 32),
             }
         )
-        profile = Profile(
-            agency=agency, seat=seat, node=url, pin=world.pin.hex(), origin=ORIGINS["PK"], officer="A. Karim"
-        )
+        at = world.directory.by_agency[agency].home
+        profile = Profile(agency=agency, seat=seat, node=url, pin=world.pin.hex(), origin=at, officer="A. Karim")
         Home.create(path, profile, keyring, PASSPHRASE)
         (path / "directory").mkdir()
         (path / "directory" / "1.json").write_bytes(world.directory.encode())
