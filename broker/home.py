@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import fcntl
-import hashlib
-import ipaddress
-import tomllib
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import tomli_w
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from broker import settings
+from broker.certificate import certificate_hash, make_certificate
 from broker.errors import NodeHomeError
 from broker.storage import sqlite
 from broker.witness import store as witness_store
@@ -31,7 +21,6 @@ from protocol.errors import ProtocolError
 from protocol.parties import Node
 from protocol.tlogpolicy import Policy
 
-_CERTIFICATE_YEARS = 10
 HISTORY = "before.db"
 COSIGNED = "witness.db"
 EVIDENCE = "evidence"
@@ -52,24 +41,11 @@ class NodeConfig:
     @classmethod
     def load(cls, path: Path) -> NodeConfig:
         """Raises NodeHomeError for a file that is missing, broken, or has a key that means nothing."""
-        try:
-            values = tomllib.loads(path.read_text())
-        except FileNotFoundError:
-            raise NodeHomeError(f"no node here: {path} does not exist; `khunjerab node init` makes one") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise NodeHomeError(f"{path}: {error}") from None
-        strange = [name for name in values if name not in cls.__slots__ or not isinstance(values[name], str)]
-        if strange:
-            raise NodeHomeError(f"{path}: {strange[0]!r} means nothing here; known are {', '.join(cls.__slots__)}")
-        try:
-            return cls(**values)
-        except TypeError:
-            needed = [field.name for field in fields(cls) if field.default is MISSING and field.name not in values]
-            raise NodeHomeError(f"{path} lacks {', '.join(needed)}") from None
+        return settings.load(cls, path, "node")
 
     def dump(self) -> bytes:
         """The file."""
-        return tomli_w.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
+        return settings.dump(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +97,7 @@ class NodeHome:
             at += length
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(folder / "keyring", seal_keyring(Keyring(seeds), passphrase))
-        write_private(folder / "tls.pem", _make_certificate(config.url))
+        write_private(folder / "tls.pem", make_certificate(config.url))
         sqlite.create(folder / "ledger.db")
         witness_store.create(folder / COSIGNED)
         write_private(folder / "node.toml", config.dump())
@@ -143,6 +119,20 @@ class NodeHome:
         """What this node has cosigned; None in a home that was restored: it cannot know, and cosigns nothing."""
         path = self.folder / COSIGNED
         return witness_store.WitnessStore(path) if path.exists() else None
+
+    def renew_cosigner(self, passphrase: Secret, random: Secret) -> None:
+        """New cosigner keys, of 64 secret bytes, and an empty store where what was cosigned is lost.
+
+        Keys first: a crash between leaves new keys without a store, which cosign nothing until this is done again. The
+        old keys and an empty store are never together. Raises WrongPassphrase, NodeHomeError.
+        """
+        self.keys(passphrase)
+        seeds = dict(open_keyring((self.folder / "keyring").read_bytes(), passphrase).secrets)
+        seeds["cosigner/ed25519"] = Secret(random.reveal()[:LOG_SEED_BYTES])
+        seeds["cosigner/mldsa44"] = Secret(random.reveal()[LOG_SEED_BYTES:SEED_BYTES_OF_COSIGNER])
+        write_private(self.folder / "keyring", seal_keyring(Keyring(seeds), passphrase), replace=True)
+        if not (self.folder / COSIGNED).exists():
+            witness_store.create(self.folder / COSIGNED)
 
     def policy(self) -> Policy | None:
         """Who else is to cosign this ledger: the tlog-policy file of its own origin, if there is one."""
@@ -167,11 +157,7 @@ class NodeHome:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Held by whoever writes the ledger: two nodes over one would promise two histories. Raises NodeHomeError."""
-        with (self.folder / "lock").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise NodeHomeError(f"the node of {self.folder} is running: stop it first") from None
+        with settings.locked(self.folder, "node"):
             yield
 
     def with_pin(self, pin: bytes) -> NodeHome:
@@ -182,8 +168,7 @@ class NodeHome:
 
     def certificate_hash(self) -> bytes:
         """SHA-256 of the TLS certificate, as the directory pins it."""
-        certificate = x509.load_pem_x509_certificates((self.folder / "tls.pem").read_bytes())[0]
-        return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
+        return certificate_hash(self.folder / "tls.pem")
 
     def card(self, keys: NodeKeys) -> Node:
         """What the directory will say of this node."""
@@ -200,30 +185,4 @@ class NodeHome:
 
 
 SEED_BYTES_OF_NODE = sum(_SEEDS.values())
-
-
-def _make_certificate(url: str) -> bytes:
-    """Key and self-signed certificate in PEM: pinned by hash through the directory, so nobody else vouches for it."""
-    host = urlsplit(url).hostname or "localhost"
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
-    try:
-        alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        alternative = x509.DNSName(host)
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=365 * _CERTIFICATE_YEARS))
-        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM) + private
+SEED_BYTES_OF_COSIGNER = 2 * LOG_SEED_BYTES

@@ -42,6 +42,7 @@ class Commands(LazyGroup):
         "directory": Place("clients.commands.directory", "app", "Draft, sign, check and publish the directory."),
         "audit": Place("clients.commands.audit", "app", "Verify ledgers, prove entries, hand over evidence."),
         "node": Place("khunjerab.node", "app", "Make, run and look at a node."),
+        "witness": Place("khunjerab.witness", "app", "Make, run and look at a witness of other people's logs."),
         "demo": Place("khunjerab.demo.command", "demo", "Tell the story of an exchange on real nodes."),
     }
 

@@ -1,4 +1,4 @@
-"""``khunjerab node backup`` and ``node restore``: what an operator does before and after the worst."""
+"""``khunjerab node backup``, ``restore`` and ``new-cosigner``: what an operator does before and after the worst."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from broker.backup import back_up, put_back
-from broker.home import SEED_BYTES_OF_NODE, NodeConfig, NodeHome
+from broker.home import SEED_BYTES_OF_COSIGNER, SEED_BYTES_OF_NODE, NodeConfig, NodeHome
 from broker.ledger import Ledger
 from broker.restore import StoredTail, Tail, take_back
 from broker.storage.sqlite import SqliteStorage
@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this page."""
     app.command()(backup)
     app.command()(restore)
+    app.command()(new_cosigner)
 
 
 def backup(ctx: typer.Context, to: Annotated[Path, typer.Argument(help="A folder that is not there yet.")]) -> None:
@@ -61,6 +62,7 @@ def restore(
     if tail is None:
         say(f"{context.home} is restored; it serves reads and signs nothing until it has the newest entries:")
         say("khunjerab node restore --from DIR, where DIR is an `audit export` or a newer backup")
+        say("it has lost what it cosigned, and cosigns again after khunjerab node new-cosigner")
         return
     passphrase = find_passphrase(context.passphrase_file)
     keys = home.keys(passphrase)
@@ -69,6 +71,24 @@ def restore(
         ledger = Ledger(storage, home.config.origin, bytes.fromhex(home.config.pin), keys.receipt)
         entries = take_back(ledger, _tail(tail, stack), keys.log.vkeys())
     say(f"{entries} entries were taken back; the ledger has {ledger.tree.size}, and signs again")
+
+
+def new_cosigner(
+    ctx: typer.Context,
+    card: Annotated[Path | None, typer.Option(help="Write the node's new card here.", show_default=False)] = None,
+) -> None:
+    """Give the node new cosigner keys: after a restore, which loses what it cosigned, or when they are no secret."""
+    context = context_of(ctx)
+    home = NodeHome(context.home)
+    passphrase = find_passphrase(context.passphrase_file)
+    with home.locked():
+        home.renew_cosigner(passphrase, Secret(os.urandom(SEED_BYTES_OF_COSIGNER)))
+    node_card = dumps(home.card(home.keys(passphrase)).to_json())
+    write_private(context.home / "card.json", node_card, replace=True)
+    if card is not None:
+        card.write_bytes(node_card)
+    say(f"the node has new cosigner keys, and its new card is {context.home / 'card.json'}")
+    say("give it to the custodians: its cosignatures count from the directory version that lists it")
 
 
 def _tail(folder: Path, stack: contextlib.ExitStack) -> Tail:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker.home import NodeConfig
+from broker.witness.home import WitnessConfig
 from clients.home import Profile
 from tests.support import pages
 
@@ -34,9 +35,10 @@ def test_what_is_written_from_the_program_is_as_the_program_is(page: Path) -> No
 
 
 def test_settings_are_the_dataclass() -> None:
-    """Each field of node.toml and profile.toml in its order, and nothing else."""
+    """Each field of node.toml, profile.toml and witness.toml in its order, and nothing else."""
     assert _first_cells("node.toml") == [field.name for field in fields(NodeConfig)]
     assert _first_cells("profile.toml") == [field.name for field in fields(Profile)]
+    assert _first_cells("witness.toml") == [field.name for field in fields(WitnessConfig)]
 
 
 def test_metrics_are_those_of_the_node() -> None:

@@ -16,6 +16,7 @@ from broker.http.intake import Intake
 from broker.http.request import MEMBERS, MEMBERS_BYTES_MAX, NODE, STRANGERS, STRANGERS_BYTES_MAX, problems
 from broker.http.witness import WITNESS
 from broker.node import Node
+from broker.witness.witness import Witness
 from protocol import limits
 
 KEEPALIVE_SECONDS = 15  # also bounds slow headers
@@ -36,6 +37,15 @@ def application(node: Node) -> web.Application:
     if node.witness is not None:
         app[WITNESS] = node.witness
     app.on_shutdown.append(_end_what_waits)
+    return app
+
+
+def witness_application(subject: Witness) -> web.Application:
+    """The two routes of a witness by itself."""
+    app = web.Application(client_max_size=limits.ADD_CHECKPOINT_BYTES_MAX + 1, middlewares=[problems])
+    app[WITNESS] = subject
+    app[STRANGERS] = Intake(STRANGERS_BYTES_MAX)
+    app.add_routes(witness.routes_alone)
     return app
 
 
@@ -101,9 +111,18 @@ class _Refusing(asyncio.Protocol):
 
 async def serve(node: Node, listen: str, tls: ssl.SSLContext | None) -> web.AppRunner:
     """Bind and answer. Raises NodeHomeError where plain HTTP would leave this machine, or the address is taken."""
+    return await _serve(application(node), listen, tls)
+
+
+async def serve_witness(subject: Witness, listen: str, tls: ssl.SSLContext | None) -> web.AppRunner:
+    """The same for a witness by itself."""
+    return await _serve(witness_application(subject), listen, tls)
+
+
+async def _serve(app: web.Application, listen: str, tls: ssl.SSLContext | None) -> web.AppRunner:
     if tls is None and not is_loopback(parse_listen(listen)[0]):
         raise NodeHomeError(f"plain HTTP is for loopback only, and {listen} is not: use an https URL")
-    return await run_application(application(node), listen, tls)
+    return await run_application(app, listen, tls)
 
 
 async def serve_admin(node: Node, listen: str) -> web.AppRunner:

@@ -14,11 +14,8 @@ from protocol.problem import Problem
 WITNESS: web.AppKey[Witness] = web.AppKey("witness", Witness)
 _SHA256 = re.compile("[0-9a-f]{64}")
 _FORGOTTEN = Answer(503, b"this node has lost what it cosigned, and cosigns nothing before it has new cosigner keys\n")
-routes = web.RouteTableDef()
-monitoring = web.RouteTableDef()  # of a witness by itself; on a node, where it is beside the mirror
 
 
-@routes.post("/add-checkpoint")
 async def post_checkpoint(request: web.Request) -> web.Response:
     """Cosignature lines for a checkpoint that extends what was cosigned; of any media type, as clients differ."""
     body = await read_body(request, ADD_CHECKPOINT_BYTES_MAX, None)
@@ -27,8 +24,6 @@ async def post_checkpoint(request: web.Request) -> web.Response:
     return web.Response(body=answer.body, status=answer.status, headers={"Content-Type": answer.content_type})
 
 
-@monitoring.get("/{sha256}/checkpoint")
-@routes.get("/mirror/{sha256}/checkpoint")
 async def get_cosigned(request: web.Request) -> web.Response:
     """The newest checkpoint of a log that was cosigned here, with its log's lines and ours."""
     name, witness = request.match_info["sha256"], request.app.get(WITNESS)
@@ -36,3 +31,8 @@ async def get_cosigned(request: web.Request) -> web.Response:
     if note is None:
         raise Problem("not-found", "nothing of such a log was cosigned here")
     return web.Response(text=note, content_type="text/plain", charset="utf-8", headers={"Cache-Control": "max-age=1"})
+
+
+_submission = web.post("/add-checkpoint", post_checkpoint)
+routes = (_submission, web.get("/mirror/{sha256}/checkpoint", get_cosigned))  # of a node
+routes_alone = (_submission, web.get("/{sha256}/checkpoint", get_cosigned))

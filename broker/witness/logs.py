@@ -1,11 +1,12 @@
-"""Which logs a witness cosigns: a node those of its peers, as the directory in force lists them."""
+"""Which logs a witness cosigns: a node those of its peers, as the directory in force lists them; else by policies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from broker.ledger import Ledger
 from protocol.note import VerifierKey
+from protocol.tlogpolicy import Policy
 
 
 class PeersLogs:
@@ -21,3 +22,23 @@ class PeersLogs:
         directory = self._ledger.exchange.directory
         node = directory.by_origin.get(origin) if directory and origin != self._ledger.origin else None
         return node.log if node else ()
+
+
+class PolicyLogs:
+    """The logs of tlog-policy files. As C2SP has it, a line of one key that is listed is enough, and none may fail."""
+
+    every_key = False
+
+    def __init__(self, policies: Iterable[Policy]) -> None:
+        self._keys: dict[str, tuple[VerifierKey, ...]] = {}
+        for policy in policies:
+            for log in policy.logs:
+                self._keys[log.key.name] = (*self._keys.get(log.key.name, ()), log.key)
+
+    def __iter__(self) -> Iterator[str]:
+        """Their origins, sorted."""
+        return iter(sorted(self._keys))
+
+    def keys_of(self, origin: str) -> Sequence[VerifierKey]:
+        """None of a log that no policy lists."""
+        return self._keys.get(origin, ())
