@@ -1,7 +1,7 @@
-"""What a reader is given: its entries of a ledger, with the proofs that let it believe them (SPEC §11.2).
+"""What a reader is given of one ledger: its entries, with the proofs that let it believe them (SPEC §11.2).
 
-Nothing here waits. What several readers ask for is read, proved and encoded once: entries and paths are kept for the
-head at hand, and whole pages where key and cursor are the same.
+Nothing here waits. What several readers ask for is read and proved once: entries and paths are kept for the head at
+hand. ``broker/pages.py`` puts the parts of all ledgers together.
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from broker.ledger import Ledger, now_ms
-from broker.publisher import Publisher
 from broker.sessions import Session, reader_of
 from broker.standing import Standing
+from broker.storage.contract import Published, Storage
+from broker.tree import Tree
 from keys.judge import why_not_recipient
 from protocol import limits
 from protocol.entry import Entry
+from protocol.errors import ProtocolError
 from protocol.header import Header
-from protocol.page import Consistency, Item, Part, encode_page
+from protocol.note import SIGNATURE_LINE_START
+from protocol.page import Consistency, Item, Part
 from protocol.problem import Problem
 from protocol.statements import Bulletin, Kind
 from protocol.times import DAY_MS
+from protocol.treehead import TreeHead
 
 BODY_INLINE_BYTES_MAX = 64 * 1024
 KEPT_BYTES_MAX = 32 * 1024 * 1024
-PAGES_KEPT_MAX = 64
 _ITEM_BYTES = 2048  # what path, wrap and framing of an item come to, about
 
 
@@ -35,7 +39,6 @@ class Served:
     """An entry as it is served to anyone, read and decoded once; ``body`` is what goes inline."""
 
     data: bytes
-    kind: Kind
     header: Header | None
     body: bytes | None
     gone: bool  # a bulletin whose body is not here any more
@@ -46,113 +49,132 @@ class Served:
         return len(self.data) + len(self.body or b"") + _ITEM_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part, the size and the signature lines of its checkpoint, and its encoding as a page."""
+class Shown(Protocol):
+    """A ledger that is shown to readers: this node's own, or a mirror."""
 
-    part: Part
-    checkpoint_size: int
-    checkpoint_lines: int
-    data: bytes
+    origin: str
+    tree: Tree
+
+    @property
+    def storage(self) -> Storage:
+        """Where its entries are, and what lies beside them."""
+
+    @property
+    def head(self) -> TreeHead:
+        """The newest signed head; every entry below it is here."""
+
+    @property
+    def published(self) -> Published | None:
+        """The newest signed checkpoint that the head covers, with its cosignatures."""
 
 
 class Deliveries:
-    """Pages of one ledger."""
+    """Parts of pages: one ledger, as the newest state of this node lets each reader have it."""
 
     def __init__(
-        self, ledger: Ledger, publisher: Publisher, standing: Standing, clock: Callable[[], int] = now_ms
+        self,
+        shown: Shown,
+        own: Ledger,
+        standing: Standing,
+        evidence: Callable[[str], bytes | None],
+        clock: Callable[[], int] = now_ms,
     ) -> None:
-        self._ledger, self._publisher, self._standing, self._clock = ledger, publisher, standing, clock
+        """``evidence`` names what this node holds against a log, which every part of it tells."""
+        self.shown, self._own, self._standing, self._evidence, self._clock = shown, own, standing, evidence, clock
+        self._storage, self._tree = shown.storage, shown.tree
         self._served: OrderedDict[int, Served] = OrderedDict()
         self._served_bytes = 0
         self._paths: dict[int, tuple[bytes, ...]] = {}
         self._joints: dict[tuple[int, int], Consistency] = {}
-        self._pages: dict[tuple[object, ...], Page] = {}
-        self._kept_for: tuple[int, str] = (0, "")  # the head's size and the checkpoint that paths and pages lead to
+        self._kept_for: tuple[int, str, bytes | None] = (0, "", None)  # what paths lead to
 
     @property
     def checkpoint_size(self) -> int:
         """The size of the newest signed checkpoint."""
-        published = self._publisher.newest
+        published = self.shown.published
         return published.size if published else 0
 
     @property
     def checkpoint_lines(self) -> int:
         """How many signature lines it has: more than the log's own where it is cosigned."""
-        return self._publisher.lines
+        published = self.shown.published
+        return published.note.count(SIGNATURE_LINE_START) if published else 0
+
+    @property
+    def newest(self) -> tuple[int, str, bytes | None]:
+        """What a page is made for: head, checkpoint, evidence. Where one of them differs, a page would."""
+        published = self.shown.published
+        return self.shown.head.size, published.note if published else "", self._evidence(self.shown.origin)
 
     def has_news(self, session: Session, after: int) -> bool:
         """Whether anything for this reader stands at ``after`` or beyond."""
-        head = self._ledger.head
-        return bool(self._ledger.storage.deliveries(reader_of(session), after, head.size, 1))
-
-    def page(self, session: Session, after: int, known: int, limit: int, feed: str | None = None) -> Page:
-        """The entries for this reader from index ``after``; ``known`` is the tree size that it has verified before."""
-        self._require_served(after, known)
-        self._forget_older_heads()
-        name = (session.key_id, after, known, limit, feed)
-        page = self._pages.get(name)
-        if page is None:
-            part = self._part(session, after, known, limit, feed)
-            page = Page(part, self.checkpoint_size, self.checkpoint_lines, encode_page((part,)))
-            if len(self._pages) < PAGES_KEPT_MAX and len(page.data) <= BODY_INLINE_BYTES_MAX:
-                self._pages[name] = page
-        return page
+        return bool(self._storage.deliveries(reader_of(session), after, self.shown.head.size, 1))
 
     def forget(self) -> None:
         """Keep nothing, after bodies were expunged."""
         self._served.clear()
         self._served_bytes = 0
-        self._pages.clear()
 
-    def _require_served(self, after: int, known: int) -> None:
-        head = self._ledger.head
+    def serves(self, after: int, known: int) -> bool:
+        """Whether a cursor can be served: a mirror may be behind what its reader has seen elsewhere."""
+        head = self.shown.head
+        return head.signature is not None and max(after, known) <= head.size
+
+    def require_served(self, after: int, known: int) -> None:
+        """Raise Problem for a cursor that cannot be served."""
+        head = self.shown.head
         if head.signature is None:
             raise Problem("not-signing", f"this node has no signed head to show: {self._standing.not_signing}")
         if after <= head.size and known <= head.size:
             return
         if self._standing.not_signing is not None:
             raise Problem("not-signing", f"this node has lost what you have seen: {self._standing.not_signing}")
-        raise Problem("bad-cursor", f"this ledger has {head.size} entries: yours has seen {max(after, known)}")
+        detail = f"{self.shown.origin} has {head.size} entries here: yours has seen {max(after, known)}"
+        raise Problem("bad-cursor", detail)
 
-    def _forget_older_heads(self) -> None:
-        published = self._publisher.newest
-        now = (self._ledger.head.size, published.note if published else "")
-        if now != self._kept_for:
-            self._kept_for = now
-            self._paths.clear()
-            self._joints.clear()
-            self._pages.clear()
-
-    def _part(self, session: Session, after: int, known: int, limit: int, feed: str | None) -> Part:
-        ledger, head = self._ledger, self._ledger.head
+    def part(self, session: Session, after: int, known: int, limit: int, feed: str | None = None) -> Part:
+        """The entries for this reader from index ``after``; ``known`` is the tree size that it has verified before."""
+        self._forget_older_heads()
+        head = self.shown.head
         limit = min(limit, limits.PAGE_ENTRIES_MAX)
-        indexes = ledger.storage.deliveries(reader_of(session), after, head.size, limit)
+        indexes = self._storage.deliveries(reader_of(session), after, head.size, limit)
         items: list[Item] = []
         used, following = 0, head.size if len(indexes) < limit else indexes[-1] + 1 if indexes else after
         for index in indexes:
             served = self._serve(index)
             if feed is not None and served.header is not None and served.header.feed != feed:
                 continue
-            used += served.length
+            item = self._item(session, index, served)
+            used += served.length + len(item.wrap or b"")
             if items and used > limits.PAGE_BYTES_MAX:
                 following = index
                 break
-            items.append(self._item(session, index, served))
-        sizes = sorted({known, self.checkpoint_size, head.size} - {0})
-        joints = tuple(self._joint(old, new) for old, new in itertools.pairwise(sizes))
-        return Part(head, tuple(items), self._kept_for[1], joints, following)
+            items.append(item)
+        _, note, evidence = self._kept_for
+        return Part(head, tuple(items), note, self._join(session, known, following), following, evidence)
+
+    def _join(self, session: Session, known: int, following: int) -> tuple[Consistency, ...]:
+        """What joins the trees that a reader knows or is shown; a mirror holds every entry up to ``following``."""
+        size = self.shown.head.size
+        sizes = sorted({following, size} if session.speaker.mirrors else {known, self.checkpoint_size, size})
+        return tuple(self._joint(old, new) for old, new in itertools.pairwise(size for size in sizes if size))
+
+    def _forget_older_heads(self) -> None:
+        if self.newest != self._kept_for:
+            self._kept_for = self.newest
+            self._paths.clear()
+            self._joints.clear()
 
     def _joint(self, old: int, new: int) -> Consistency:
         joint = self._joints.get((old, new))
         if joint is None:
-            joint = self._joints[old, new] = Consistency(old, new, self._ledger.tree.consistency(old, new))
+            joint = self._joints[old, new] = Consistency(old, new, self._tree.consistency(old, new))
         return joint
 
     def _path(self, index: int) -> tuple[bytes, ...]:
         path = self._paths.get(index)
         if path is None:
-            path = self._paths[index] = self._ledger.tree.inclusion(index, self._ledger.head.size)
+            path = self._paths[index] = self._tree.inclusion(index, self.shown.head.size)
         return path
 
     def _serve(self, index: int) -> Served:
@@ -160,17 +182,14 @@ class Deliveries:
         if served is not None:
             self._served.move_to_end(index)
             return served
-        storage = self._ledger.storage
+        storage = self._storage
         (data,) = storage.entry_bytes(index, index + 1)
-        entry = Entry.decode(data)
-        if entry.kind is Kind.BULLETIN:
-            body = storage.body(index)
+        header, body = _header_in(data), storage.body(index)
+        if header is not None:
             inline = body if body is not None and len(body) <= BODY_INLINE_BYTES_MAX else None
-            header = Bulletin.decode(entry.statement).header
-            served = Served(data, entry.kind, header, inline, body is None)
+            served = Served(data, header, inline, body is None)
         else:
-            body = storage.body(index) if entry.kind is Kind.DIRECTORY else None
-            served = Served(data, entry.kind, None, body, gone=False)
+            served = Served(data, None, body, gone=False)  # of all else, only a directory has one
         self._served[index] = served
         self._served_bytes += served.length
         while self._served_bytes > KEPT_BYTES_MAX:
@@ -178,7 +197,7 @@ class Deliveries:
         return served
 
     def _item(self, session: Session, index: int, served: Served) -> Item:
-        path = self._path(index)
+        path = () if session.speaker.mirrors else self._path(index)  # a mirror derives the tree itself
         if served.header is None:
             return Item(index, served.data, path, None, served.body)
         withheld = self.why_withheld(session, served.header)
@@ -190,28 +209,51 @@ class Deliveries:
         return Item(index, served.data, path, wrap, served.body)
 
     def why_withheld(self, session: Session, header: Header) -> str | None:
-        """Why a body is not served to this reader by the newest state; None if it is. Auditors get ciphertext alone."""
+        """Why a body is not served to this reader by the newest state; None if it is. Auditors get ciphertext alone.
+
+        A peer's node gets what an agency at home there is sent, and all of its own ledger, which it may have lost.
+        """
         speaker = session.speaker
         if speaker.audits:
             return None
+        if speaker.mirrors:
+            return None if self._concerns(speaker.origin, header) else "not-a-recipient"
         if speaker.kind != "seat" or speaker.agency is None:
             return "not-a-recipient"
         if speaker.agency == header.sender:
             return None
         if not header.is_sent_to(speaker.agency):
             return "not-a-recipient"
-        return why_not_recipient(self._ledger.exchange, header, speaker.agency)
+        return why_not_recipient(self._own.exchange, header, speaker.agency)
+
+    def _concerns(self, origin: str, header: Header) -> bool:
+        agencies = [self._own.exchange.agency(recipient.agency) for recipient in header.recipients]
+        return header.origin == origin or any(agency is not None and agency.home == origin for agency in agencies)
 
     def wrap_for(self, session: Session, index: int, header: Header) -> bytes | None:
-        """The reader's own wrap. An auditor has one where it is a recipient too, and step (5) still admits it."""
+        """The reader's own wrap. An auditor has one where it is a recipient too, and step (5) still admits it.
+
+        A peer's node has every wrap, joined: it hands each reader its own.
+        """
         speaker = session.speaker
+        if speaker.mirrors:
+            return b"".join(wrap.data for wrap in self._storage.wraps(index)) or None
         if speaker.audits and speaker.agency != header.sender:
             agency = speaker.agency or ""
-            if not header.is_sent_to(agency) or why_not_recipient(self._ledger.exchange, header, agency) is not None:
+            if not header.is_sent_to(agency) or why_not_recipient(self._own.exchange, header, agency) is not None:
                 return None
-        return self._ledger.storage.wrap(index, session.key_id)
+        return self._storage.wrap(index, session.key_id)
 
     def why_gone(self, header: Header) -> str:
         """``expunged`` at the end of its retention; ``missing`` where a restored ledger still lacks it."""
-        kept_ms = self._ledger.exchange.in_force.policy.retention_days * DAY_MS
+        kept_ms = self._own.exchange.in_force.policy.retention_days * DAY_MS
         return "expunged" if header.expires + kept_ms <= self._clock() else "missing"
+
+
+def _header_in(data: bytes) -> Header | None:
+    """The header of a bulletin; None of all else. In a mirror there may be what is no entry at all."""
+    try:
+        entry = Entry.decode(data)
+        return Bulletin.decode(entry.statement).header if entry.kind is Kind.BULLETIN else None
+    except ProtocolError:
+        return None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from broker.ledger import Ledger
+from broker.moves import Moves
 from broker.quota import Budget
 from broker.sessions import Session
 from broker.standing import Standing
@@ -13,15 +14,17 @@ from broker.writer import Writer
 from protocol.entry import Submission
 from protocol.problem import Problem
 from protocol.signing import decode_signatures
-from protocol.statements import Acknowledgement, Bulletin, KeyBundle, decode
+from protocol.statements import Acknowledgement, Bulletin, KeyBundle, Statement, decode
 from protocol.treehead import Receipt
 
 
 class Door:
     """Lets submissions of a session through to the writer, which does (1) to (9)."""
 
-    def __init__(self, ledger: Ledger, writer: Writer, standing: Standing, clock: Callable[[], int]) -> None:
-        self._ledger, self._writer, self._standing = ledger, writer, standing
+    def __init__(
+        self, ledger: Ledger, writer: Writer, moves: Moves, standing: Standing, clock: Callable[[], int]
+    ) -> None:
+        self._ledger, self._writer, self._moves, self._standing = ledger, writer, moves, standing
         self._attempts = Budget(60, lambda: clock() / 1000)
 
     def spend_attempt(self, session: Session) -> None:
@@ -37,14 +40,39 @@ class Door:
         self._standing.require_running()
         self._standing.require_signing()
         submission = Submission.decode(envelope)
-        _require_speaks_for(session, submission)
+        statement = decode(submission.kind, submission.statement)
+        _require_speaks_for(session, submission, statement)
+        self._require_home(statement)
         return self._writer.submit(submission)
 
+    def _require_home(self, statement: Statement) -> None:
+        """(0) A bundle is posted at its agency's home; an agency that moved here acts once its old ledger shows it."""
+        if isinstance(statement, KeyBundle):
+            agency = self._ledger.exchange.agency(statement.agency)
+            if agency is not None and agency.home != self._ledger.origin:
+                detail = f"the bundles of {agency.id} are posted at its home, {agency.home}"
+                raise Problem("not-home", detail, {"step": 0})
+        elif not isinstance(statement, Bulletin | Acknowledgement):
+            return
+        awaited = self._moves.awaited(_actor(statement))
+        if awaited is not None:
+            detail = f"{awaited}, its old home, has not shown yet that it moved here"
+            raise Problem("not-home", detail, {"step": 0})
 
-def _require_speaks_for(session: Session, submission: Submission) -> None:
+
+def _actor(statement: Bulletin | Acknowledgement | KeyBundle) -> str:
+    match statement:
+        case Bulletin():
+            return statement.header.sender
+        case Acknowledgement():
+            return statement.sender
+        case _:
+            return statement.agency
+
+
+def _require_speaks_for(session: Session, submission: Submission, statement: Statement) -> None:
     """(0) A seat posts for its own agency; governance is posted by one of its signers, or a bundle by its own seat."""
     speaker = session.speaker
-    statement = decode(submission.kind, submission.statement)
     if isinstance(statement, Bulletin):
         named = (statement.header.sender, statement.header.key_id)
     elif isinstance(statement, Acknowledgement):

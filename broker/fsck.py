@@ -35,7 +35,9 @@ CREATE TEMP TABLE is_statement (digest, idx);
 CREATE TEMP TABLE is_delivery (agency, idx);
 CREATE TEMP TABLE is_wrap (idx, seat_key_id, sha256);
 CREATE TEMP TABLE is_body (idx, sha256, expires);
-CREATE TEMP TABLE is_acknowledged (origin, idx, agency, state, time, PRIMARY KEY (origin, idx, agency, state));
+CREATE TEMP TABLE is_acknowledged (
+    origin, idx, leaf, agency, state, time, PRIMARY KEY (origin, idx, leaf, agency, state)
+);
 CREATE TEMP TABLE is_tile (level, idx);
 """
 _STORED = {  # what is stored, and which of the expected rows may be gone
@@ -47,7 +49,7 @@ _STORED = {  # what is stored, and which of the expected rows may be gone
         "WHERE idx NOT IN (SELECT idx FROM body WHERE data IS NULL)",
     ),
     "body": ("SELECT idx, sha256, expires FROM body WHERE data IS NULL OR sha256(data) = sha256", ""),
-    "acknowledged": ("SELECT origin, target AS idx, agency, state, time FROM acknowledged", ""),
+    "acknowledged": ("SELECT origin, target AS idx, leaf, agency, state, time FROM acknowledged", ""),
     "tile": ("SELECT level, idx FROM tile", ""),
 }
 
@@ -143,8 +145,11 @@ class Check:
             self._db.execute("INSERT INTO is_statement VALUES (?, ?)", (digest, index))
         if isinstance(statement, Acknowledgement):
             readers = [statement.sender, statement.to]
-            lines = [(line.origin, line.index, statement.sender, line.state, line.time) for line in statement.lines]
-            self._db.executemany("INSERT OR IGNORE INTO is_acknowledged VALUES (?, ?, ?, ?, ?)", lines)
+            lines = [
+                (line.origin, line.index, line.leaf, statement.sender, line.state, line.time)
+                for line in statement.lines
+            ]
+            self._db.executemany("INSERT OR IGNORE INTO is_acknowledged VALUES (?, ?, ?, ?, ?, ?)", lines)
         if accepted is not None and accepted.directory is not None:
             self._db.execute("INSERT INTO is_body VALUES (?, ?, NULL)", (index, accepted.directory.hash))
         self._db.executemany("INSERT INTO is_delivery VALUES (?, ?)", [(reader, index) for reader in readers])

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from broker.storage.contract import EVERYONE, AcknowledgedLine, NewEntry, NewTile, Storage, StoredWrap
+from broker.storage.contract import EVERYONE, AcknowledgedLine, NewEntry, NewTile, Published, Storage, StoredWrap
 from broker.tree import Tree
 from keys.exchange import Exchange
 from keys.judge import Accepted, First, NotSentToMe, Refused, apply, judge
@@ -108,6 +108,7 @@ class Ledger:
         self.origin = origin
         self.pin = pin
         self._receipt_key = receipt_key
+        self.published: Published | None = None  # the newest signed checkpoint (``broker/publisher.py``)
         self.not_before = 0  # when the newest checkpoint was signed: a clock that goes back backdates no entry
         self.tree = Tree(storage)
         self._restore_state()
@@ -186,7 +187,7 @@ class Ledger:
             index, last = self.tree.size, max(last, staged.time)
             submission = staged.submission
             entry = Entry(submission.kind, submission.statement, submission.signatures, last, link)
-            new = _new_entry(index, entry, staged, self.exchange)
+            new = new_entry(index, entry, submission, staged.accepted, self.exchange)
             self.tree.append(new.leaf)
             if entry.kind in LINKED:
                 link = Link(entry.kind, index)
@@ -262,15 +263,14 @@ class Ledger:
             yield from enumerate(self.storage.entry_bytes(at, min(stop, at + limits.TILE_HASHES)), at)
 
 
-def _new_entry(index: int, entry: Entry, staged: Staged, exchange: Exchange) -> NewEntry:
-    """An entry with what lies beside it, whom it is for, and under what it is found again."""
+def new_entry(index: int, entry: Entry, submission: Submission, accepted: Accepted, exchange: Exchange) -> NewEntry:
+    """An accepted entry with what lies beside it, whom it is for, and under what it is found again."""
     data = entry.encode()
-    submission, accepted = staged.submission, staged.accepted
     statement = accepted.statement
     found_by = index, entry.kind, data, merkle.leaf_hash(data), accepted.digest
     if isinstance(statement, Bulletin):
         header = statement.header
-        named = [exchange.seats_named(addressee, staged.time) for addressee in header.addressees]
+        named = [exchange.seats_named(addressee, entry.time) for addressee in header.addressees]
         seats = [seat.signing.key_id for seats in named for seat in seats or ()]
         wraps = zip(seats, submission.wraps, strict=bool(submission.wraps))
         return NewEntry(
@@ -284,7 +284,7 @@ def _new_entry(index: int, entry: Entry, staged: Staged, exchange: Exchange) -> 
         )
     if isinstance(statement, Acknowledgement):
         lines = tuple(
-            AcknowledgedLine(line.origin, line.index, statement.sender, line.state, line.time)
+            AcknowledgedLine(line.origin, line.index, line.leaf, statement.sender, line.state, line.time)
             for line in statement.lines
         )
         return NewEntry(*found_by, readers=(statement.sender, statement.to), acknowledged=lines)

@@ -15,10 +15,15 @@ from broker.deliveries import Deliveries
 from broker.door import Door
 from broker.errors import BrokerError, LedgerBroken, NodeHomeError
 from broker.evidence import Evidence
-from broker.home import NodeConfig, NodeKeys
+from broker.home import EVIDENCE, NodeConfig, NodeKeys
 from broker.ledger import Ledger, now_ms
 from broker.metrics import Metrics, days_left
+from broker.mirrors import Mirrors
+from broker.moves import Moves
 from broker.news import News
+from broker.pages import Pages
+from broker.peer import Reach
+from broker.peers import Peers
 from broker.promises import Promises
 from broker.publisher import Publisher
 from broker.sessions import Sessions
@@ -59,8 +64,10 @@ class Node:
         clock: Callable[[], int] = now_ms,
         cosigned: WitnessStore | None = None,
         *,
-        evidence: Path,
+        home: Path,
+        reach: Reach,
     ) -> None:
+        """``home`` is the node's folder, where its mirrors are; ``reach`` is how it gets at its peers."""
         self.config, self.keys, self.storage, self.clock = config, keys, storage, clock
         self.ledger = Ledger(storage, config.origin, bytes.fromhex(config.pin), keys.receipt)
         if self.ledger.exchange.directory is None:
@@ -73,14 +80,17 @@ class Node:
         self.writer = Writer(self.ledger, self.news, self.standing, self.metrics, clock)
         self.publisher = Publisher(self.ledger, keys.log)
         self.sessions = Sessions(self.ledger, clock)
-        self.deliveries = Deliveries(self.ledger, self.publisher, self.standing, clock)
-        self.subscribers = Subscribers(self.deliveries, self.sessions, self.news, self.standing, self.metrics)
+        self.evidence = Evidence(home / EVIDENCE, self.ledger, clock)
+        self.pages = Pages(Deliveries(self.ledger, self.ledger, self.standing, self.evidence.against, clock))
+        self.subscribers = Subscribers(self.pages, self.sessions, self.news, self.standing, self.metrics)
         self.promises = Promises(self.ledger, keys.log, self.standing, self.writer)
-        self.evidence = Evidence(evidence, self.ledger, clock)
+        self.writer.on_put_back = self.pages.forget
+        self.mirrors = Mirrors(home, config.origin, self.ledger.pin, clock)
+        self.door = Door(self.ledger, self.writer, Moves(self.ledger, self.mirrors), self.standing, clock)
+        self.peers = Peers(self, home, reach)
+        self.evidence.readers = [self.peers.read_tile, self.peers.read_mirrored_tile]
         self.witness = self._make_witness(cosigned) if cosigned is not None else None
         self.asking: Asking | None = None
-        self.door = Door(self.ledger, self.writer, self.standing, clock)
-        self.writer.on_put_back = self.deliveries.forget
         self.metrics.watch(self)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._publish_failure: str | None = None
@@ -88,7 +98,7 @@ class Node:
 
     def _make_witness(self, cosigned: WitnessStore) -> Witness:
         logs = PeersLogs(self.ledger)
-        witness = Witness(self.keys.cosigner, cosigned, logs, _mirrors_nothing, lambda: self.clock() // 1000)
+        witness = Witness(self.keys.cosigner, cosigned, logs, self.peers.holds, lambda: self.clock() // 1000)
         witness.disputed = self._suspect
         return witness
 
@@ -121,6 +131,7 @@ class Node:
             asyncio.create_task(_every(SWEEP_SECONDS, self._sweep), name="sweeper"),
             asyncio.create_task(_every(WAL_SECONDS, self._checkpoint_wal), name="wal"),
             asyncio.create_task(_every(DAY_SECONDS, self.once_a_day, at_once=True), name="daily"),
+            asyncio.create_task(self.peers.run(), name="peers"),
         ]
         for task in self._tasks:
             task.add_done_callback(self._watch)
@@ -160,6 +171,7 @@ class Node:
         self.evidence.close()
         if self.witness is not None:
             self.witness.close()
+        self.mirrors.close()
         self.storage.close()
 
     async def publish(self) -> None:
@@ -206,13 +218,17 @@ class Node:
         self._warn_of_directory()
         expunged = 0
         try:
-            while indexes := retention.expirable(self.ledger, self.clock()):
+            while indexes := retention.expirable(self.ledger, self.storage, self.clock()):
                 await self.write(lambda indexes=indexes: self.storage.expunge(indexes))  # type: ignore[misc]
                 expunged += len(indexes)
+            for mirror in self.mirrors:
+                while indexes := retention.expirable(self.ledger, mirror.storage, self.clock()):
+                    await mirror.expunge(indexes)
+                    expunged += len(indexes)
         except BrokerError as error:
             log.error("expunge-failed", error=str(error))  # noqa: TRY400 - the same
         if expunged:
-            self.deliveries.forget()
+            self.pages.forget()
             log.info("expunged", bodies=expunged)
 
     def _warn_of_directory(self) -> None:
@@ -250,12 +266,8 @@ class Node:
                 {"origin": kept.origin, "size": kept.size, "time": kept.time_s}
                 for kept in (self.witness.store.all() if self.witness is not None else ())
             ],
+            "peers": self.peers.state(),
         }
-
-
-async def _mirrors_nothing(checkpoint: Checkpoint) -> None:
-    """Cosigning says that every entry is held: until a mirror answers, none is."""
-    del checkpoint
 
 
 async def _every(seconds: float, act: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:

@@ -25,13 +25,20 @@ class Publisher:
         self._ledger, self._storage, self._signer = ledger, ledger.storage, signer
         self._signed_s = 0
         self._log_keys = {(key.name, key.key_id) for key in signer.vkeys()}
-        self.newest: Published | None = None
-        self.lines = 0  # of the newest: more than the log's own where it is cosigned
-        self._show(self._storage.newest_published(ledger.head.size))
+        self.newest = self._storage.newest_published(ledger.head.size)
         if self.newest is not None:
             ledger.not_before = _signed_ms(self.newest.note, signer)
         start = self._storage.newest_recorded() or Published(0, EMPTY_ROOT, "")
         self._frontier = Frontier() if ledger.broken else Frontier.of(start.size, ledger.tree.node)
+
+    @property
+    def newest(self) -> Published | None:
+        """The newest signed checkpoint, as readers are shown it."""
+        return self._ledger.published
+
+    @newest.setter
+    def newest(self, published: Published | None) -> None:
+        self._ledger.published = published
 
     def age_s(self, now_s: int) -> int:
         """Seconds since the newest was signed by this process."""
@@ -80,7 +87,7 @@ class Publisher:
         shown = Published(checkpoint.size, checkpoint.root, note.encode(), head.encode())
         self._storage.publish(shown.size, shown.note, shown.head)
         self._signed_s = now_s
-        self._show(shown)
+        self.newest = shown
 
     def cosign(self, checkpoint: Checkpoint, lines: Sequence[SignatureLine]) -> bool:
         """Show cosignatures under the newest checkpoint, if it is still the one that they are of.
@@ -93,12 +100,8 @@ class Publisher:
             return False
         note = Note.parse(shown.note).with_lines(lines).encode()
         self._storage.publish(shown.size, note, shown.head)
-        self._show(replace(shown, note=note))
+        self.newest = replace(shown, note=note)
         return True
-
-    def _show(self, shown: Published | None) -> None:
-        self.newest = shown
-        self.lines = len(Note.parse(shown.note).lines) if shown else 0
 
     def signed_by_log(self, shown: Published) -> Note:
         """The note with the log's own lines: what witnesses are asked about."""

@@ -33,22 +33,31 @@ _SKEW_MS = limits.CLOCK_SKEW_SECONDS_MAX * 1000
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Whom a key speaks for. ``agency`` is None for an authority key; only a seat reads and posts bulletins."""
+    """Whom a key speaks for. ``agency`` is None for an authority key or a node's; only a seat posts bulletins."""
 
-    kind: str  # seat | identity | authority
+    kind: str  # seat | identity | authority | node
     agency: str | None
     nation: str
     key: PublicKey
     roles: tuple[str, ...]
+    origin: str = ""  # of a node
 
     @property
     def audits(self) -> bool:
         """Whether it reads every entry."""
         return self.kind == "seat" and "audit" in self.roles
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether it is a peer's node, which reads every entry to keep and cosign it, and posts nothing."""
+        return self.kind == "node"
+
 
 def speaker_of(exchange: Exchange, key_id: bytes, now: int) -> Speaker | None:
-    """Who ``key_id`` is in the state now: a seat in force, an identity key, an authority key; else None."""
+    """Who ``key_id`` is in the state now: a seat in force, an identity key, an authority key, a peer; else None."""
+    for node in exchange.in_force.nodes:
+        if node.receipt.key_id == key_id and node.origin != exchange.origin:
+            return Speaker("node", None, node.nation, node.receipt, ("mirror",), node.origin)
     for nation in exchange.in_force.nations:
         for authority in nation.authorities:
             if authority.key.key_id == key_id:
@@ -80,9 +89,9 @@ def _still(exchange: Exchange, speaker: Speaker, key_id: bytes, now: int) -> Spe
 
 
 def reader_of(session: Session) -> str | None:
-    """The name that deliveries are found by: an authority key reads what is for everyone, the role audit everything."""
+    """The name that deliveries are found by: auditors and peers read everything, authorities what is for everyone."""
     speaker = session.speaker
-    if speaker.audits:
+    if speaker.audits or speaker.mirrors:
         return None
     return speaker.agency if speaker.kind == "seat" and speaker.agency else NOBODY
 
@@ -149,7 +158,7 @@ class Sessions:
             raise Problem("login-refused", "this login was used before")
         speaker = speaker_of(self._ledger.exchange, signature.key_id, now)
         if speaker is None:  # (4)
-            raise Problem("login-refused", "no seat in force, identity key or authority key has this key id")
+            raise Problem("login-refused", "no seat in force, identity, authority or peer's key has this key id")
         try:
             SignatureCheck(speaker.key, login.message(), signature, 2).verify()  # (5)
         except BadSignature as error:

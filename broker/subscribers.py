@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from broker.deliveries import Deliveries, Page
 from broker.metrics import Metrics
 from broker.news import News
+from broker.pages import Page, Pages
 from broker.sessions import Session, Sessions, reader_of
 from broker.standing import Standing
 from protocol import limits
+from protocol.page import Cursor
 from protocol.problem import Problem
 
 SEND_SECONDS_MAX = 30
@@ -23,16 +24,16 @@ Send = Callable[[bytes], Awaitable[None]]
 
 
 class Subscriber:
-    """One reader's stream. Made by ``Subscribers.open``."""
+    """One reader's stream, with a position for each ledger."""
 
-    def __init__(self, session: Session, after: int, known: int, feed: str | None) -> None:
+    def __init__(self, session: Session, after: Cursor, known: Cursor, feed: str | None) -> None:
         self.session = session
         self.woken = asyncio.Event()
         self.credit = 0
         self.caught_up = False  # whether all that credit allows was looked through
-        self.sent = 0  # the size that a checkpoint must have to cover what was sent
-        self.lines = 0  # how many lines the newest checkpoint has that was sent and covers it; 0 while none does
-        self.after, self.known, self.feed = after, known, feed
+        self.sent: dict[str, int] = {}  # the sizes that checkpoints must have to cover what was sent
+        self.lines: dict[str, int] = {}  # how many lines the newest ones have that were sent and cover it
+        self.after, self.known, self.feed = dict(after), dict(known), feed
 
     def grant(self, entries: int) -> None:
         """Let ``entries`` more come. Raises Problem for more than may wait unused."""
@@ -41,42 +42,46 @@ class Subscriber:
         self.credit += entries
         self.woken.set()
 
-    def next_page(self, deliveries: Deliveries) -> Page | None:
+    def next_page(self, pages: Pages) -> Page | None:
         """What to send now, if there is anything and credit for it; the cursor then stands behind it."""
         self.caught_up = True
         if self.credit:
-            limit = min(self.credit, PAGE_ENTRIES)
-            page = deliveries.page(self.session, self.after, self.known, limit, self.feed)
-            part = page.part
-            self.after, self.caught_up = part.next, part.next == part.head.size
-            if part.items:
-                self.credit -= len(part.items)
+            page = pages.page(self.session, self.after, self.known, min(self.credit, PAGE_ENTRIES), self.feed)
+            self.after |= {part.head.origin: part.next for part in page.parts}
+            self.caught_up = all(part.next == part.head.size for part in page.parts)
+            if page.entries:
+                self.credit -= page.entries
                 return self._sent(page)
-        if self.lacks(deliveries):
-            return self._sent(deliveries.page(self.session, self.after, self.known, 0, self.feed))
+        if self.lacks(pages):
+            return self._sent(pages.page(self.session, self.after, self.known, 0, self.feed))
         return None
 
-    def lacks(self, deliveries: Deliveries) -> bool:
+    def lacks(self, pages: Pages) -> bool:
         """Whether a checkpoint covers what was sent that the reader does not have, or that more have signed now."""
-        return 0 < self.sent <= deliveries.checkpoint_size and deliveries.checkpoint_lines > self.lines
+        for origin, size in self.sent.items():
+            one = pages.of(origin)
+            if one and size <= one.checkpoint_size and one.checkpoint_lines > self.lines.get(origin, 0):
+                return True
+        return False
 
     def _sent(self, page: Page) -> Page:
-        """The reader knows this head from now on."""
-        self.known = page.part.head.size
-        if page.part.items:
-            self.sent, self.lines = self.known, 0
-        if page.checkpoint_size >= self.sent:
-            self.lines = page.checkpoint_lines
+        """The reader knows these heads from now on."""
+        for part in page.parts:
+            origin = part.head.origin
+            self.known[origin] = part.head.size
+            if part.items:
+                self.sent[origin], self.lines[origin] = part.head.size, 0
+            size, lines = page.checkpoints[origin]
+            if origin in self.sent and size >= self.sent[origin]:
+                self.lines[origin] = lines
         return page
 
 
 class Subscribers:
     """All streams of a node."""
 
-    def __init__(
-        self, deliveries: Deliveries, sessions: Sessions, news: News, standing: Standing, metrics: Metrics
-    ) -> None:
-        self._deliveries, self._sessions, self._news, self._standing = deliveries, sessions, news, standing
+    def __init__(self, pages: Pages, sessions: Sessions, news: News, standing: Standing, metrics: Metrics) -> None:
+        self._pages, self._sessions, self._news, self._standing = pages, sessions, news, standing
         self._metrics = metrics
         self._open = set[Subscriber]()
 
@@ -96,10 +101,10 @@ class Subscribers:
                     self._sessions.recheck(session)
                     if reader_of(session) != reader:
                         raise Problem("not-logged-in", "what this session may read has changed")
-                    page = subscriber.next_page(self._deliveries)
+                    page = subscriber.next_page(self._pages)
                     if page is not None:
                         await _send_in_time(send, page.data)
-                        self._metrics.entries_sent.inc(len(page.part.items))
+                        self._metrics.entries_sent.inc(page.entries)
                     if page is None and subscriber.caught_up:
                         await subscriber.woken.wait()
                     else:
@@ -118,7 +123,7 @@ class Subscribers:
     def wake_uncovered(self) -> None:
         """A new checkpoint, or more under it: wake those who were sent entries that it covers and do not have it."""
         for subscriber in self._open:
-            if subscriber.lacks(self._deliveries):
+            if subscriber.lacks(self._pages):
                 subscriber.woken.set()
 
     def wake_all(self) -> None:

@@ -17,13 +17,14 @@ from typing import Any
 from aiohttp import web
 
 from broker import logs
-from broker.home import EVIDENCE, NodeHome, NodeKeys
+from broker.home import NodeHome, NodeKeys
 from broker.http import server
 from broker.node import Node
 from broker.quota import Budget
 from clients.errors import ClientError
 from clients.screen import say
 from keys.secret import Secret
+from khunjerab.reach import reach_with
 from khunjerab.witnesses import HttpWitness
 
 
@@ -39,9 +40,9 @@ def run_node(home: NodeHome, passphrase: Secret, *, log_json: bool) -> None:
 
 async def _serve(home: NodeHome, keys: NodeKeys) -> None:
     config, stop = home.config, asyncio.Event()
-    policy = home.policy()
-    node = Node(config, keys, home.storage(), cosigned=home.cosigned(), evidence=home.folder / EVIDENCE)
-    node.ask_witnesses(HttpWitness, policy)
+    reach, policy = reach_with(keys.receipt, bytes.fromhex(config.pin)), home.policy()
+    node = Node(config, keys, home.storage(), cosigned=home.cosigned(), home=home.folder, reach=reach)
+    node.ask_witnesses(lambda witness: HttpWitness(witness, lambda: node.peers.url_of(witness.name)), policy)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)

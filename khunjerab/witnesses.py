@@ -7,6 +7,7 @@ what is sent to it is public, and what comes back is verified.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 
 import aiohttp
 
@@ -23,8 +24,10 @@ CONNECT_SECONDS, ANSWER_SECONDS = 5, 10
 class HttpWitness:
     """One witness, asked over one connection that is kept."""
 
-    def __init__(self, witness: AskedWitness) -> None:
-        self._url, self._prefix = witness.url.rstrip("/"), "/mirror" if witness.is_peer else ""
+    def __init__(self, witness: AskedWitness, url: Callable[[], str]) -> None:
+        """``url`` is where it is reached from here at the moment; empty for where it is listed."""
+        self._listed, self._elsewhere = witness.url, url
+        self._prefix = "/mirror" if witness.is_peer else ""
         tls = Pinned(witness.tls) if witness.tls else False
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=1),
@@ -46,8 +49,9 @@ class HttpWitness:
         await self._http.close()
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> Answer:
+        url = (self._elsewhere() or self._listed).rstrip("/")
         try:
-            async with self._http.request(method, self._url + path, data=body, allow_redirects=False) as answer:
+            async with self._http.request(method, url + path, data=body, allow_redirects=False) as answer:
                 data = bytearray()
                 async for part in answer.content.iter_any():
                     data += part

@@ -28,6 +28,7 @@ PUBLIC_BYTES = {ED25519: 32, COSIGNATURE_ED25519: 32, COSIGNATURE_MLDSA44: 1312}
 KEY_ID_BYTES = 4
 NAME_BYTES_MAX = 255  # what a tlog-cosignature can hold
 _DASH = "— "
+SIGNATURE_LINE_START = f"\n{_DASH}"  # where one begins in a note
 
 
 def check_name(name: str, what: str = "a key's name") -> None:

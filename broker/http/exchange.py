@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from broker import states
+from broker.deliveries import Deliveries
 from broker.http.request import MEDIA_TYPE, node_of, note_refusal, read_body, session_of, whole_number
 from broker.http.stream import stream, wants_stream
 from broker.metrics import hybrid_tls
@@ -21,6 +22,7 @@ from protocol import canonical, limits, names
 from protocol.directory import Directory
 from protocol.entry import decode_batch
 from protocol.errors import ProtocolError
+from protocol.header import Header
 from protocol.login import decode_signed
 from protocol.page import parse_cursor
 from protocol.problem import Problem
@@ -53,6 +55,7 @@ async def get_node(request: web.Request) -> web.Response:
             "exchange": node.ledger.pin.hex(),
             "directory": directory.version,
             "size": head.size,
+            "mirrors": [{"origin": mirror.origin, "size": mirror.head.size} for mirror in node.mirrors],
             "vkeys": [key.encode() for key in node.keys.log.vkeys()],
             "receipt_key": node.keys.receipt.public.key_id.hex(),
             "time": node.clock(),
@@ -171,9 +174,7 @@ def _answer(request: web.Request, session: Session, answer: Receipt | BaseExcept
 async def get_deliveries(request: web.Request) -> web.StreamResponse:
     """A page from ``after``; with ``wait`` it is held until there is something. As a WebSocket, a stream of pages."""
     node, session = node_of(request), session_of(request)
-    origin = node.ledger.origin
-    after = parse_cursor(request.query.get("after", "")).get(origin, 0)
-    known = parse_cursor(request.query.get("known", "")).get(origin, 0)
+    after, known = (parse_cursor(request.query.get(name, "")) for name in ("after", "known"))
     limit = whole_number(request, "limit", limits.PAGE_ENTRIES_MAX, limits.PAGE_ENTRIES_MAX) or 1
     seconds = whole_number(request, "wait", 0, limits.WAIT_SECONDS_MAX)
     feed = request.query.get("feed")
@@ -181,12 +182,12 @@ async def get_deliveries(request: web.Request) -> web.StreamResponse:
         names.feed(feed)
     if wants_stream(request):
         return await stream(request, after, known, feed)
-    if seconds and not node.deliveries.has_news(session, after):
+    if seconds and not node.pages.has_news(session, after):
         with session.wait():
             await node.news.wait(reader_of(session), seconds)
         node.standing.require_running()
         session = node.sessions.recheck(session)
-    return _msgpack(node.deliveries.page(session, after, known, limit, feed).data)
+    return _msgpack(node.pages.page(session, after, known, limit, feed).data)
 
 
 @routes.get("/v1/bulletins/{sender}/{uuid}")
@@ -204,19 +205,23 @@ async def get_body(request: web.Request) -> web.Response:
     if not _SHA256.fullmatch(request.match_info["sha256"]):
         raise Problem("bad-parameter", "a body is named by its SHA-256 in lower-case hexadecimal")
     digest = bytes.fromhex(request.match_info["sha256"])
-    index = node.storage.body_index(digest)
-    entry = node.storage.entry(index) if index is not None else None
-    if index is None or entry is None or entry.kind is not Kind.BULLETIN:
-        raise Problem("not-found", "there is no such body for you")
-    header = Bulletin.decode(entry.statement).header
-    withheld = node.deliveries.why_withheld(session, header)
+    for deliveries in node.pages.all():
+        index = deliveries.shown.storage.body_index(digest)
+        entry = deliveries.shown.storage.entry(index) if index is not None else None
+        if index is not None and entry is not None and entry.kind is Kind.BULLETIN:
+            return _body(deliveries, session, index, Bulletin.decode(entry.statement).header)
+    raise Problem("not-found", "there is no such body for you")
+
+
+def _body(deliveries: Deliveries, session: Session, index: int, header: Header) -> web.Response:
+    withheld = deliveries.why_withheld(session, header)
     if withheld == "not-a-recipient":
         raise Problem("not-found", "there is no such body for you")
     if withheld:
         raise Problem("withheld", f"the body is withheld: {withheld}", {"reason": withheld})
-    body = node.storage.body(index)
+    body = deliveries.shown.storage.body(index)
     if body is None:
-        if node.deliveries.why_gone(header) == "expunged":
+        if deliveries.why_gone(header) == "expunged":
             raise Problem("expunged", "the body was expunged at the end of its retention")
-        raise Problem("not-found", "this node was restored and lacks the body until its sender posts it again")
-    return _msgpack(canonical.encode([body, node.deliveries.wrap_for(session, index, header)]))
+        raise Problem("not-found", "this node lacks the body, until its sender posts it again or a peer has it")
+    return _msgpack(canonical.encode([body, deliveries.wrap_for(session, index, header)]))

@@ -11,6 +11,7 @@ from broker.errors import BrokerError
 from broker.http.request import node_of, note_refusal, session_of
 from broker.subscribers import Subscriber
 from protocol.errors import ProtocolError
+from protocol.page import Cursor
 from protocol.problem import Problem
 from protocol.stream import CREDIT_MESSAGE_BYTES_MAX, close_code, parse_credit
 
@@ -26,11 +27,11 @@ def wants_stream(request: web.Request) -> bool:
     return request.headers.get("Upgrade", "").lower() == "websocket"
 
 
-async def stream(request: web.Request, after: int, known: int, feed: str | None) -> web.WebSocketResponse:
+async def stream(request: web.Request, after: Cursor, known: Cursor, feed: str | None) -> web.WebSocketResponse:
     """Serve one stream until the reader goes away or something ends it; everything that can be refused is, before."""
     node, session = node_of(request), session_of(request)
     subscriber = Subscriber(session, after, known, feed)
-    node.deliveries.page(session, after, known, 0, feed)  # a cursor that cannot be served is refused before the upgrade
+    node.pages.require_served(after, known)  # a cursor that cannot be served is refused before the upgrade
     socket = web.WebSocketResponse(
         max_msg_size=CREDIT_MESSAGE_BYTES_MAX + 1,  # a message of exactly the limit is refused
         compress=False,

@@ -6,7 +6,7 @@ import re
 
 from aiohttp import web
 
-from broker.http.request import read_body
+from broker.http.request import NODE, read_body
 from broker.witness.witness import Answer, Witness
 from protocol.limits import ADD_CHECKPOINT_BYTES_MAX
 from protocol.problem import Problem
@@ -25,9 +25,12 @@ async def post_checkpoint(request: web.Request) -> web.Response:
 
 
 async def get_cosigned(request: web.Request) -> web.Response:
-    """The newest checkpoint of a log that was cosigned here, with its log's lines and ours."""
+    """The newest checkpoint of a log that was cosigned here, with its log's lines and ours; or that is mirrored."""
     name, witness = request.match_info["sha256"], request.app.get(WITNESS)
     note = witness.store.note(bytes.fromhex(name)) if witness is not None and _SHA256.fullmatch(name) else None
+    mirror = request.app[NODE].mirrors.by_digest(name) if NODE in request.app else None
+    if note is None and mirror is not None and mirror.published is not None:
+        note = mirror.published.note
     if note is None:
         raise Problem("not-found", "nothing of such a log was cosigned here")
     return web.Response(text=note, content_type="text/plain", charset="utf-8", headers={"Cache-Control": "max-age=1"})

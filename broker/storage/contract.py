@@ -33,13 +33,14 @@ class AcknowledgedLine:
 
     origin: str
     index: int
+    leaf: bytes  # which bulletin it means: where that lies in another ledger, nobody has compared it yet
     agency: str
     state: str
     time: int
 
 
 class NewEntry(Record):
-    """An entry to append, with what lies beside it and under what it is found again."""
+    """An entry to append, with what lies beside it and under what it is found again: by nothing without ``digest``."""
 
     index: int
     kind: Kind

@@ -46,10 +46,11 @@ CREATE INDEX body_by_end ON body (expires) WHERE expires IS NOT NULL AND data IS
 CREATE TABLE acknowledged (
     origin TEXT NOT NULL,
     target INTEGER NOT NULL,
+    leaf   BLOB NOT NULL,
     agency TEXT NOT NULL,
     state  TEXT NOT NULL,
     time   INTEGER NOT NULL,
-    PRIMARY KEY (origin, target, agency, state)
+    PRIMARY KEY (origin, target, leaf, agency, state)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tile (

@@ -36,16 +36,14 @@ _BUSY_SECONDS = 5.0
 _ROWS_A_STATEMENT_MAX = 1024  # of at most five values; SQLite binds 32,766
 
 
-def create(path: Path) -> None:
-    """Make an empty ledger. Raises NodeHomeError where a file is there already: refuse rather than overwrite."""
+def create(path: Path, *more: str) -> None:
+    """Make an empty ledger, with the tables of ``more`` schemas. Raises NodeHomeError where a file is there already."""
     if path.exists():
         raise NodeHomeError(f"{path} exists already")
+    schemas = [files("broker.storage").joinpath(name).read_text() for name in ("schema.sql", *more)]
     with contextlib.closing(_connect(path, "rwc")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(
-            f"BEGIN; {files('broker.storage').joinpath('schema.sql').read_text()} "
-            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
+        connection.executescript(f"BEGIN; {' '.join(schemas)} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -143,18 +141,21 @@ class SqliteStorage:
     def append(self, entries: Sequence[NewEntry], tiles: Sequence[NewTile]) -> None:
         """One transaction. Rows that would leave a gap are refused: an index is for ever."""
         with self._transaction() as db:
-            (size,) = db.execute("SELECT coalesce(max(idx) + 1, 0) FROM entry").fetchone()
-            if entries[0].index != size:
-                raise sqlite3.IntegrityError(f"entry {entries[0].index} does not follow {size} entries")
-            _insert(db, "INTO entry", [(e.index, int(e.kind), e.data, e.leaf) for e in entries])
-            _insert(db, "INTO bulletin", [(*e.bulletin, e.index, e.digest) for e in entries if e.bulletin])
-            _insert(db, "INTO statement", [(e.digest, e.index) for e in entries if not e.bulletin])
-            _insert(db, "INTO delivery", [(reader, e.index) for e in entries for reader in e.readers])
-            _insert(db, "INTO wrap", [(e.index, wrap.seat_key_id, wrap.data) for e in entries for wrap in e.wraps])
-            _insert(db, "INTO body", [(e.index, e.body_hash, e.expires, e.body) for e in entries if e.body_hash])
-            lines = [(a.origin, a.index, a.agency, a.state, a.time) for e in entries for a in e.acknowledged]
-            _insert(db, "OR IGNORE INTO acknowledged", lines)
-            _insert(db, "INTO tile", [(tile.level, tile.index, tile.data, tile.root) for tile in tiles])
+            self._append(db, entries, tiles)
+
+    def _append(self, db: sqlite3.Connection, entries: Sequence[NewEntry], tiles: Sequence[NewTile]) -> None:
+        (size,) = db.execute("SELECT coalesce(max(idx) + 1, 0) FROM entry").fetchone()
+        if entries[0].index != size:
+            raise sqlite3.IntegrityError(f"entry {entries[0].index} does not follow {size} entries")
+        _insert(db, "INTO entry", [(e.index, int(e.kind), e.data, e.leaf) for e in entries])
+        _insert(db, "INTO bulletin", [(*e.bulletin, e.index, e.digest) for e in entries if e.bulletin])
+        _insert(db, "INTO statement", [(e.digest, e.index) for e in entries if e.digest and not e.bulletin])
+        _insert(db, "INTO delivery", [(reader, e.index) for e in entries for reader in e.readers])
+        _insert(db, "INTO wrap", [(e.index, wrap.seat_key_id, wrap.data) for e in entries for wrap in e.wraps])
+        _insert(db, "INTO body", [(e.index, e.body_hash, e.expires, e.body) for e in entries if e.body_hash])
+        lines = [(a.origin, a.index, a.leaf, a.agency, a.state, a.time) for e in entries for a in e.acknowledged]
+        _insert(db, "OR IGNORE INTO acknowledged", lines)
+        _insert(db, "INTO tile", [(tile.level, tile.index, tile.data, tile.root) for tile in tiles])
 
     def expirable(self, before: int, limit: int) -> list[int]:
         """Through a partial index that holds only those."""

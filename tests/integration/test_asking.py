@@ -19,6 +19,7 @@ from broker.witness.store import WitnessStore
 from broker.witness.witness import Answer, Witness, holds_nothing_to_compare
 from keys.lognote import CosignerKeys
 from keys.witnessing import policy_of, witnessed
+from khunjerab.reach import reach_with
 from khunjerab.witnesses import HttpWitness
 from protocol.addcheckpoint import AddCheckpoint, decode_lines, encode_lines
 from protocol.checkpoint import Checkpoint
@@ -266,7 +267,7 @@ async def test_lines_of_others_are_not_taken_from_a_witness(tmp_path: Path, worl
 
     peer.alter = with_more
     async with asking_node(tmp_path, world, peer) as node:
-        await until(lambda: bool(node.publisher.newest and node.publisher.lines == 4))
+        await until(lambda: bool(node.publisher.newest and node.pages.own.checkpoint_lines == 4))
         assert node.publisher.newest is not None
         assert "xx.example" not in node.publisher.newest.note
 
@@ -360,11 +361,12 @@ async def test_over_real_sockets(tmp_path: Path, world: World) -> None:
         cosigned = tmp_path / "cn" / "witness.db"
         store.create(cosigned)
         peer = peer_of(tmp_path / "cn", node_keys("CN").cosigner)
-        other = Node(node.config, node.keys, node.storage, node.clock, evidence=tmp_path / "evidence")
+        reach = reach_with(node.keys.receipt, world.pin)
+        other = Node(node.config, node.keys, node.storage, node.clock, home=tmp_path, reach=reach)
         other.witness = peer.witness
         runner = await server.run_application(server.application(other), listen, None)
         asked = AskedWitness(CN, f"http://{listen}", tuple(node_keys("CN").cosigner.vkeys()), is_peer=True)
-        http = HttpWitness(asked)
+        http = HttpWitness(asked, str)
         node.ask_witnesses(lambda _: http, None)
         assert node.asking is not None
         node.asking.pause_s = 0.001
@@ -385,7 +387,7 @@ async def test_over_real_sockets(tmp_path: Path, world: World) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://", "nonsense", "http://host.invalid:99999/"])
 async def test_a_witness_that_cannot_be_reached_is_away(url: str) -> None:
     """In one kind of error, whatever is wrong with where it should be."""
-    http = HttpWitness(AskedWitness("w.example", url, ()))
+    http = HttpWitness(AskedWitness("w.example", url, ()), str)
     with pytest.raises(Away):
         await http.submit(b"")
     await http.close()
@@ -406,7 +408,7 @@ async def test_an_answer_that_is_none_is_away(answer: bytes) -> None:
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    http = HttpWitness(AskedWitness("w.example", f"http://127.0.0.1:{port}", ()))
+    http = HttpWitness(AskedWitness("w.example", f"http://127.0.0.1:{port}", ()), str)
     async with listening:
         with pytest.raises(Away):
             await http.submit(b"x")

@@ -19,6 +19,7 @@ from broker.subscribers import Subscriber
 from clients.errors import Declined
 from clients.transport import Wire
 from keys.secret import Secret
+from khunjerab.reach import reach_with
 from tests.support.door import logged_in, post, until
 from tests.support.live import PASSPHRASE, free_port, live_node, world_of_today
 from tests.support.world import ORIGINS, node_keys, signing_key
@@ -94,7 +95,8 @@ async def test_over_tls_with_the_certificate_that_is_pinned(tmp_path: Path) -> N
     config = NodeConfig(ORIGINS["PK"], "PK", f"https://{listen}", listen, "", world.pin.hex())
     home = NodeHome.create(tmp_path / "home", config, PASSPHRASE, Secret(bytes(192)))
     async with live_node(tmp_path, world) as plain:
-        node = Node(config, node_keys("PK"), plain.storage, evidence=tmp_path / "evidence")
+        reach = reach_with(node_keys("PK").receipt, world.pin)
+        node = Node(config, node_keys("PK"), plain.storage, home=tmp_path, reach=reach)
         runner = await server.serve(node, listen, server.tls_context(home.folder / "tls.pem"))
         try:
             async with Wire(config.url, [bytes(32), home.certificate_hash()]) as wire:
@@ -125,13 +127,13 @@ async def test_a_narrow_stream_does_not_hold_up_the_others(tmp_path: Path) -> No
         async with logged_in(node, "pk-liaison/desk") as reader:
             token, _ = await reader.session()
             session = node.sessions.check(token)
-            subscriber = Subscriber(session, 7, 7, "sites")
+            subscriber = Subscriber(session, {ORIGINS["PK"]: 7}, {ORIGINS["PK"]: 7}, "sites")
             subscriber.grant(10)
             came: list[int] = []
 
             async def send(data: bytes) -> None:
                 del data
-                came.append(subscriber.after)
+                came.append(subscriber.after[ORIGINS["PK"]])
 
             running = asyncio.create_task(node.subscribers.run(subscriber, send))
             await until(lambda: bool(came))

@@ -220,8 +220,7 @@ async def test_what_was_withheld_is_an_alarm_at_once(tmp_path: Path) -> None:
     world = world_of_today()
     async with live_node(tmp_path, world) as node:
         url = node.config.url
-        node.deliveries = deliveries = Withholding(node.ledger, node.publisher, node.standing)
-        node.subscribers._deliveries = deliveries
+        node.pages.own = deliveries = Withholding(node.ledger, node.ledger, node.standing, node.evidence.against)
         pk, cn = officer(tmp_path, world, "pk-liaison", url=url), officer(tmp_path, world, "cn-liaison", url=url)
         hidden = (await pk(*EXERCISE, "--title", "hidden", "--json")).line["index"]
         deliveries.hidden = frozenset({("cn-liaison", hidden)})

@@ -58,6 +58,7 @@ ROUTES = (
     Route("GET", "/v1/evidence/{sha256}", f"/v1/evidence/{SHA256}", bearer=False),
     Route("POST", "/add-checkpoint", "/add-checkpoint", bearer=False),
     Route("GET", "/mirror/{sha256}/checkpoint", f"/mirror/{SHA256}/checkpoint", bearer=False),
+    Route("GET", "/mirror/{sha256}/tile/{rest}", f"/mirror/{SHA256}/tile/0/000.p/1", bearer=False),
 )
 BEARER = [route for route in ROUTES if route.bearer]
 WITH_BODY = [route for route in ROUTES if route.method == "POST" and route.path.startswith("/v1/")]  # ours, in msgpack
@@ -353,7 +354,7 @@ async def test_a_defect_leaves_no_trace_outside(site: Site, monkeypatch: pytest.
         secret = "hunter2"
         raise ZeroDivisionError(secret)
 
-    monkeypatch.setattr(site.node.deliveries, "page", defect)
+    monkeypatch.setattr(site.node.pages, "page", defect)
     answer = await site.ask("GET", "/v1/deliveries", "pk-liaison/desk")
     assert answer.problem().code == "internal-error"
     assert b"hunter2" not in answer.data

@@ -354,8 +354,8 @@ async def test_a_page_that_proves_nothing_changes_nothing(tmp_path: Path) -> Non
         assert cn.state.verified(cn.replica.origin) == before
         assert len(cn.state.bulletins()) == 1
         node.ledger.tree.consistency = real  # type: ignore[method-assign]
-        node.deliveries._joints.clear()
-        node.deliveries.forget()
+        node.pages.own._joints.clear()
+        node.pages.forget()
         await cn.sync()
         assert len(cn.state.bulletins()) == 2
 
@@ -365,8 +365,8 @@ class Withholding(Deliveries):
 
     hidden: frozenset[tuple[str, int]] = frozenset()
 
-    def _part(self, session: Session, after: int, known: int, limit: int, feed: str | None) -> Part:
-        part, agency = super()._part(session, after, known, limit, feed), session.speaker.agency
+    def part(self, session: Session, after: int, known: int, limit: int, feed: str | None = None) -> Part:
+        part, agency = super().part(session, after, known, limit, feed), session.speaker.agency
         return replace(part, items=tuple(item for item in part.items if (agency, item.index) not in self.hidden))
 
 
@@ -374,7 +374,7 @@ async def test_what_was_withheld_shows_with_the_next(tmp_path: Path) -> None:
     """The reader is told who had receipts for more than ever came; nobody else is alarmed."""
     async with exchange(tmp_path, "pk-liaison", "cn-liaison", "cn-liaison/duty", "cn-embassy") as (node, found):
         pk, cn, duty, embassy = found
-        node.deliveries = deliveries = Withholding(node.ledger, node.publisher, node.standing)
+        node.pages.own = deliveries = Withholding(node.ledger, node.ledger, node.standing, node.evidence.against)
         both = ["cn-embassy", "cn-liaison"]
         await post(pk, "one", to=both)
         hidden = await post(pk, "two", to=both)

@@ -101,7 +101,7 @@ async def test_a_checkpoint_follows_the_entries_that_it_covers(tmp_path: Path) -
                 receipt = await post(sender, world.bulletin(created=node.clock()))
             (part,) = await anext(pages)
             assert part.items
-            if node.deliveries.checkpoint_size <= receipt.index or f"\n{receipt.head.size}\n" not in part.checkpoint:
+            if node.pages.own.checkpoint_size <= receipt.index or f"\n{receipt.head.size}\n" not in part.checkpoint:
                 (part,) = await anext(pages)
                 assert not part.items
             assert f"\n{receipt.head.size}\n" in part.checkpoint

@@ -146,7 +146,7 @@ async def test_a_node_has_it_cosign(tmp_path: Path) -> None:
     policy = Policy.parse((witness.home / "witness.policy").read_text() + f"quorum {NAME}\n")
     (tmp_path / "node").mkdir()
     async with witness.serving(), live_node(tmp_path / "node", world) as node:
-        node.ask_witnesses(HttpWitness, policy)
+        node.ask_witnesses(lambda witness: HttpWitness(witness, str), policy)
         assert node.asking is not None
         node.asking.pause_s = 0.01
         async with logged_in(node, "pk-liaison/desk") as sender:

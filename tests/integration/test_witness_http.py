@@ -15,6 +15,7 @@ from broker.node import Node
 from broker.witness.store import digest_of
 from broker.witness.witness import holds_nothing_to_compare
 from keys.lognote import open_checkpoint
+from khunjerab.reach import reach_with
 from protocol import limits
 from protocol.addcheckpoint import AddCheckpoint, decode_lines
 from protocol.note import Note, SignatureLine
@@ -154,7 +155,8 @@ async def test_a_node_that_has_lost_what_it_cosigned_cosigns_nothing(tmp_path: P
     """As after a restore: an empty store would take any history. SPEC 9.7.2."""
     world = world_of_today()
     async with live_node(tmp_path, world) as node, Caller(node.config.url, world) as caller:
-        forgetful = Node(node.config, node.keys, node.storage, node.clock, evidence=tmp_path / "evidence")
+        reach = reach_with(node.keys.receipt, world.pin)
+        forgetful = Node(node.config, node.keys, node.storage, node.clock, home=tmp_path, reach=reach)
         listen = f"127.0.0.1:{free_port()}"
         runner = await server.run_application(server.application(forgetful), listen, None)
         try:

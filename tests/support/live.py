@@ -20,10 +20,11 @@ from clients.client import Client
 from clients.home import Home, Profile
 from keys.keyring import Keyring
 from keys.secret import Secret
+from khunjerab.reach import reach_with
+from khunjerab.witnesses import HttpWitness
 from tests.support.world import (
     ORIGINS,
     World,
-    admit,
     first_directory,
     kem_key,
     kem_seed,
@@ -61,23 +62,31 @@ async def live_node(
     port: int = 0,
     clock: Callable[[], int] = now_ms,
     wrap: Callable[[Storage], Storage] = lambda storage: storage,
+    nation: str = "PK",
+    ask: bool = False,
 ) -> AsyncIterator[Node]:
-    """The node of PK in this process, on a real socket and a real file; ``node.config.url`` says where.
+    """A nation's node in this process, on a real socket and a real file; ``node.config.url`` says where.
 
-    ``clock`` is the node's own; ``wrap`` puts something between it and its store.
+    ``clock`` is the node's own; ``wrap`` puts something between it and its store; with ``ask`` it has
+    its checkpoints cosigned.
     """
     port = port or free_port()
-    path = folder / "pk-ledger.db"
+    path = folder / f"{nation.lower()}-ledger.db"
     if not path.exists():
-        sqlite.create(path)
-        open_ledger_here(folder, world)
+        open_ledger_here(folder, world, nation)
     url = f"http://127.0.0.1:{port}"
-    config = NodeConfig(ORIGINS["PK"], "PK", url, f"127.0.0.1:{port}", "", world.pin.hex())
-    cosigned = folder / "pk-witness.db"
+    config = NodeConfig(ORIGINS[nation], nation, url, f"127.0.0.1:{port}", "", world.pin.hex())
+    keys = node_keys(nation)
+    cosigned = folder / f"{nation.lower()}-witness.db"
     if not cosigned.exists():
         witness_store.create(cosigned)
-    store, kept = wrap(sqlite.SqliteStorage(path)), witness_store.WitnessStore(cosigned)
-    node = Node(config, node_keys("PK"), store, clock, kept, evidence=folder / "evidence")
+    home = folder / f"{nation.lower()}-home"
+    home.mkdir(exist_ok=True)
+    reach = reach_with(keys.receipt, world.pin)
+    storage, kept = wrap(sqlite.SqliteStorage(path)), witness_store.WitnessStore(cosigned)
+    node = Node(config, keys, storage, clock, kept, home=home, reach=reach)
+    if ask:
+        node.ask_witnesses(lambda witness: HttpWitness(witness, lambda: node.peers.url_of(witness.name)), None)
     await node.start()
     runner = await server.serve(node, config.listen, None)
     try:
@@ -87,12 +96,9 @@ async def live_node(
         await node.stop()
 
 
-def open_ledger_here(folder: Path, world: World) -> None:
+def open_ledger_here(folder: Path, world: World, nation: str = "PK") -> None:
     """Begin the ledger with the world's founding."""
-    ledger = open_ledger(folder, world, now=now_ms())
-    for submission in () if ledger.tree.size else world.founding():
-        admit(ledger, submission, now_ms())
-    ledger.storage.close()
+    open_ledger(folder, world, nation, now=now_ms()).storage.close()
 
 
 def seat_home(folder: Path, world: World, agency: str, seat: str = "desk", url: str = "") -> Home:

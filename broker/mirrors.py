@@ -1,0 +1,64 @@
+"""The mirrors of a node: a file for each peer's ledger, ``mirrors/<sha256 of origin>.db`` in its home."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from broker.mirror import Mirror
+from broker.storage import mirrored
+from broker.storage.mirrored import MirrorStorage
+
+FOLDER = "mirrors"
+
+
+def digest_of(origin: str) -> str:
+    """What a mirrored ledger is called in paths (C2SP tlog-witness)."""
+    return hashlib.sha256(origin.encode()).hexdigest()
+
+
+class Mirrors:
+    """By origin. A mirror that was made stays served when its peer is followed no more: its entries still stand."""
+
+    def __init__(self, home: Path, origin: str, pin: bytes, clock: Callable[[], int]) -> None:
+        """``home`` is the node's folder, ``origin`` its own ledger."""
+        self._folder, self._own, self._pin, self._clock = home / FOLDER, origin, pin, clock
+        self._open: dict[str, Mirror] = {}
+
+    def __iter__(self) -> Iterator[Mirror]:
+        return iter(self._open.values())
+
+    def get(self, origin: str) -> Mirror | None:
+        """One that is open."""
+        return self._open.get(origin)
+
+    def by_digest(self, digest: str) -> Mirror | None:
+        """By the SHA-256 of its origin."""
+        return next((mirror for mirror in self if digest_of(mirror.origin) == digest), None)
+
+    def path_of(self, origin: str) -> Path:
+        """Where it is kept."""
+        return self._folder / f"{digest_of(origin)}.db"
+
+    def open(self, origin: str) -> Mirror:
+        """The mirror of a peer's ledger, made if it is the first time. Raises NodeHomeError, StorageError."""
+        if origin not in self._open:
+            path = self.path_of(origin)
+            if not path.exists():
+                self._folder.mkdir(exist_ok=True, mode=0o700)
+                mirrored.create(path)
+            self._open[origin] = Mirror(MirrorStorage(path), origin, self._pin, self._own, self._clock)
+        return self._open[origin]
+
+    def open_all(self, origins: Iterable[str]) -> None:
+        """Those of these ledgers that have a file already."""
+        for origin in origins:
+            if self.path_of(origin).exists():
+                self.open(origin)
+
+    def close(self) -> None:
+        """Let go of every file."""
+        for mirror in self:
+            mirror.close()
+        self._open.clear()

@@ -1,0 +1,111 @@
+"""Pages: what a reader is given of every ledger that this node serves, its own and its mirrors (SPEC §11.2).
+
+A reader need not know where a bulletin was posted. Whole pages are kept where key and cursor are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.deliveries import BODY_INLINE_BYTES_MAX, Deliveries
+from broker.sessions import Session
+from protocol import limits
+from protocol.page import Cursor, Part, encode_page
+
+PAGES_KEPT_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Parts, by origin the size and the signature lines of their checkpoints, and their encoding."""
+
+    parts: tuple[Part, ...]
+    checkpoints: dict[str, tuple[int, int]]
+    data: bytes
+
+    @property
+    def entries(self) -> int:
+        """In all its parts."""
+        return sum(len(part.items) for part in self.parts)
+
+
+class Pages:
+    """The own ledger's deliveries, and those of each mirror that has anything to show."""
+
+    def __init__(self, own: Deliveries) -> None:
+        self.own = own
+        self._mirrored: dict[str, Deliveries] = {}
+        self._kept: dict[tuple[object, ...], Page] = {}
+        self._kept_for: list[tuple[int, str, bytes | None]] = []
+
+    def serve(self, deliveries: Deliveries) -> None:
+        """From now on a mirror is served too."""
+        self._mirrored[deliveries.shown.origin] = deliveries
+
+    def leave_out(self, origin: str) -> None:
+        """A mirror that is no more."""
+        self._mirrored.pop(origin, None)
+
+    def of(self, origin: str) -> Deliveries | None:
+        """The deliveries of one ledger."""
+        return self.own if origin == self.own.shown.origin else self._mirrored.get(origin)
+
+    def all(self) -> list[Deliveries]:
+        """The own ledger's first."""
+        return [self.own, *self._mirrored.values()]
+
+    def for_reader(self, session: Session, after: Cursor, known: Cursor) -> list[Deliveries]:
+        """Which ledgers a reader is given. A peer's node gets this node's, and its own if it asks for that."""
+        mirrored = list(self._mirrored.values())
+        if session.speaker.mirrors:
+            mirrored = [
+                one for one in mirrored if one.shown.origin == session.speaker.origin and one.shown.origin in after
+            ]
+        return [self.own, *(one for one in mirrored if one.serves(*_place(one, after, known)))]
+
+    def require_served(self, after: Cursor, known: Cursor) -> None:
+        """Raise Problem for a cursor that cannot be served."""
+        self.own.require_served(*_place(self.own, after, known))
+
+    def has_news(self, session: Session, after: Cursor) -> bool:
+        """Whether anything for this reader stands at ``after`` or beyond, in any ledger."""
+        return any(one.has_news(session, after.get(one.shown.origin, 0)) for one in self.for_reader(session, after, {}))
+
+    def page(self, session: Session, after: Cursor, known: Cursor, limit: int, feed: str | None = None) -> Page:
+        """A part for each ledger; ``limit`` entries in all of them together, shared evenly where all have many."""
+        self.require_served(after, known)
+        self._forget_older_heads()
+        name = (session.key_id, tuple(sorted(after.items())), tuple(sorted(known.items())), limit, feed)
+        page = self._kept.get(name)
+        if page is None:
+            page = self._make(session, after, known, limit, feed)
+            if len(self._kept) < PAGES_KEPT_MAX and len(page.data) <= BODY_INLINE_BYTES_MAX:
+                self._kept[name] = page
+        return page
+
+    def _make(self, session: Session, after: Cursor, known: Cursor, limit: int, feed: str | None) -> Page:
+        ledgers = self.for_reader(session, after, known)
+        parts: list[Part] = []
+        left = min(limit, limits.PAGE_ENTRIES_MAX)
+        for waiting, one in zip(range(len(ledgers), 0, -1), ledgers, strict=True):
+            part = one.part(session, *_place(one, after, known), -(-left // waiting), feed)
+            left -= len(part.items)
+            parts.append(part)
+        checkpoints = {one.shown.origin: (one.checkpoint_size, one.checkpoint_lines) for one in ledgers}
+        return Page(tuple(parts), checkpoints, encode_page(tuple(parts)))
+
+    def forget(self) -> None:
+        """Keep nothing, after bodies were expunged."""
+        self._kept.clear()
+        for one in self.all():
+            one.forget()
+
+    def _forget_older_heads(self) -> None:
+        newest = [one.newest for one in self.all()]
+        if newest != self._kept_for:
+            self._kept_for = newest
+            self._kept.clear()
+
+
+def _place(one: Deliveries, after: Cursor, known: Cursor) -> tuple[int, int]:
+    return after.get(one.shown.origin, 0), known.get(one.shown.origin, 0)

@@ -1,0 +1,80 @@
+"""A peer's ledger in a file of its own: the same tables, and what only a mirror has to remember."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.storage import sqlite
+from broker.storage.contract import NewEntry, NewTile
+from broker.storage.sqlite import SqliteStorage
+from protocol.record import Record
+
+SCHEMA = "mirror.sql"
+
+
+class Flag(Record):
+    """A rule that an entry breaks: the check's name, the judge's step if it is one, and what was found.
+
+    Without ``effect`` the entry does not exist for those after it.
+    """
+
+    index: int
+    name: str
+    step: int | None
+    detail: str
+    effect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """Entries of a peer on their way into the file, what is wrong with some of them, and the head that they reach."""
+
+    entries: Sequence[NewEntry]
+    tiles: Sequence[NewTile]
+    flags: Sequence[Flag]
+    head: bytes  # empty where none is reached yet
+    time: int
+
+
+def create(path: Path) -> None:
+    """Make an empty mirror. Raises NodeHomeError where a file is there already."""
+    sqlite.create(path, SCHEMA)
+
+
+class MirrorStorage(SqliteStorage):
+    """Opens what ``create`` made. Of the writes a mirror uses ``append_mirrored`` and those of checkpoints."""
+
+    def append_mirrored(self, group: Mirrored) -> None:
+        """One transaction: entries, flags and head are there together or not at all."""
+        with self._transaction() as db:
+            if group.entries:
+                self._append(db, group.entries, group.tiles)
+            _flag(db, group.flags)
+            db.execute(
+                "INSERT INTO mirrored VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET "
+                "head = CASE excluded.head WHEN x'' THEN head ELSE excluded.head END, time = excluded.time",
+                (group.head, group.time),
+            )
+
+    def flag(self, flags: Sequence[Flag]) -> None:
+        """What turned out later: an entry keeps its first flag."""
+        with self._transaction() as db:
+            _flag(db, flags)
+
+    def flags(self) -> list[Flag]:
+        """Every one, in order of index."""
+        rows = self._rows("SELECT idx, name, step, detail, effect FROM flag ORDER BY idx")
+        return [Flag(index, name, step, detail, bool(effect)) for index, name, step, detail, effect in rows]  # type: ignore[arg-type]
+
+    def mirrored(self) -> tuple[bytes, int]:
+        """The newest head, and the latest time of any entry; empty and 0 at the beginning."""
+        rows = self._rows("SELECT head, time FROM mirrored")
+        return rows[0] if rows else (b"", 0)  # type: ignore[return-value]
+
+
+def _flag(db: sqlite3.Connection, flags: Sequence[Flag]) -> None:
+    rows = [(flag.index, flag.name, flag.step, flag.detail, flag.effect) for flag in flags]
+    db.executemany("INSERT OR IGNORE INTO flag VALUES (?, ?, ?, ?, ?)", rows)

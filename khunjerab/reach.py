@@ -1,0 +1,74 @@
+"""How a node reaches its peers: the clients' wire, logged in with the node's receipt key."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+
+from broker.peer import PeerAway, PeerWire, Reach
+from clients.errors import ClientError, Declined
+from clients.transport import Wire
+from keys.signing import SigningKey
+from protocol.errors import ProtocolError
+from protocol.page import Cursor, Part
+from protocol.parties import Node
+from protocol.tiles import WIDTH, TilePath, tile_path
+
+_TILE_BYTES_MAX = WIDTH * 32
+
+
+class _Peer:
+    """A ``PeerWire``."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def follow(self, after: Cursor) -> AsyncGenerator[tuple[Part, ...], None]:
+        with _away():
+            async with contextlib.aclosing(self._wire.stream(after, after)) as pages:
+                async for parts in pages:
+                    yield parts
+
+    async def page(self, after: Cursor) -> tuple[Part, ...]:
+        with _away():
+            return await self._wire.deliveries(after, after)
+
+    async def body(self, sha256: bytes) -> tuple[bytes, bytes] | None:
+        with _away():
+            try:
+                body, wraps = await self._wire.body(sha256)
+            except Declined as declined:
+                if declined.code in {"expunged", "not-found"}:
+                    return None
+                raise
+            return body, wraps or b""
+
+    async def tile(self, path: TilePath) -> bytes | None:
+        with _away():
+            try:
+                name = tile_path(path.level, path.index, path.width)
+                return await self._wire.request("GET", f"/{name}", login=False, bytes_max=_TILE_BYTES_MAX)
+            except Declined:
+                return None
+
+
+@contextlib.contextmanager
+def _away() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise PeerAway(error.detail) from error
+    except ProtocolError as error:
+        raise PeerAway(f"it answers what is no page: {error.detail}") from error
+
+
+def reach_with(key: SigningKey, exchange: bytes) -> Reach:
+    """Peers are reached as the node whose receipt key this is."""
+
+    @contextlib.asynccontextmanager
+    async def reach(node: Node, url: str) -> AsyncIterator[PeerWire]:
+        async with Wire(url, node.tls) as wire:
+            wire.log_in_as(key, exchange, node.origin)
+            yield _Peer(wire)
+
+    return reach

@@ -1,0 +1,271 @@
+"""Two live nodes, each following the other's ledger (SPEC §11.9)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.node import Node
+from clients.transport import Wire
+from protocol.entry import Entry
+from protocol.names import format_id
+from protocol.page import Item, Part
+from protocol.statements import Bulletin, Kind
+from protocol.treehead import Receipt
+from tests.support.caller import Caller
+from tests.support.door import logged_in, post, refusal, until
+from tests.support.live import now_ms
+from tests.support.pair import follow, live_pair, world_of_two
+from tests.support.world import ORIGINS, World, digest_of, line_about, signing_key
+
+PK, CN = ORIGINS["PK"], ORIGINS["CN"]
+
+
+async def said_at(node: Node, who: str, submission: Any) -> Receipt:
+    async with logged_in(node, who) as wire:
+        return await post(wire, submission)
+
+
+async def _token(node: Node, who: str) -> str:
+    async with logged_in(node, who) as wire:
+        return (await wire.session())[0]
+
+
+async def parts_of(wire: Wire) -> dict[str, Part]:
+    """Everything that a reader is given, by origin."""
+    return {part.head.origin: part for part in await wire.deliveries({}, {})}
+
+
+def bulletins_in(part: Part) -> list[Item]:
+    return [item for item in part.items if Entry.decode(item.entry).kind is Kind.BULLETIN]
+
+
+async def test_a_bulletin_posted_at_one_node_is_read_at_the_other(tmp_path: Path) -> None:
+    """By its recipient, at home there, with its own wrap and the body; by nobody else there. SPEC 11.9.5."""
+    async with live_pair(tmp_path) as pair:
+        receipt = await said_at(pair.nodes["PK"], "pk-liaison/desk", pair.world.bulletin(created=now_ms()))
+        await pair.level()
+        async with logged_in(pair.nodes["CN"], "cn-liaison/desk") as reader:
+            parts = await parts_of(reader)
+            assert sorted(parts) == sorted(ORIGINS.values())
+            (item,) = bulletins_in(parts[PK])
+            assert (item.index, item.withheld) == (receipt.index, "")
+            assert item.wrap is not None
+            assert item.body is not None
+            body, wrap = await reader.body(Bulletin.decode(Entry.decode(item.entry).statement).body)
+            assert (body, wrap) == (item.body, item.wrap)
+        async with logged_in(pair.nodes["CN"], "cn-embassy/desk") as other:
+            assert bulletins_in((await parts_of(other))[PK]) == []
+
+
+async def test_a_stream_brings_both_ledgers(tmp_path: Path) -> None:
+    """As their entries are committed, each under its own head."""
+    async with live_pair(tmp_path) as pair, logged_in(pair.nodes["CN"], "cn-liaison/desk") as reader:
+        await pair.level()
+        sizes = {origin: part.head.size for origin, part in (await parts_of(reader)).items()}
+        pages = reader.stream(sizes, sizes)
+        await said_at(pair.nodes["PK"], "pk-liaison/desk", pair.world.bulletin(created=now_ms()))
+        bulletin = pair.world.bulletin(sender="cn-embassy", to=("cn-liaison", "pk-liaison"), created=now_ms())
+        await said_at(pair.nodes["CN"], "cn-embassy/desk", bulletin)
+        found = dict.fromkeys(ORIGINS.values(), 0)
+        async with asyncio.timeout(30):
+            async for page in pages:
+                for part in page:
+                    found[part.head.origin] += len(bulletins_in(part))
+                if all(found.values()):
+                    break
+        await pages.aclose()
+
+
+async def test_words_come_back_the_same_way(tmp_path: Path) -> None:
+    """The sender's node says who received and read, though it was said in the other ledger. SPEC 11.5.1."""
+    async with live_pair(tmp_path) as pair:
+        pk, cn = pair.nodes["PK"], pair.nodes["CN"]
+        submission = pair.world.bulletin(to=("cn-embassy", "cn-liaison"), created=now_ms())
+        receipt = await said_at(pk, "pk-liaison/desk", submission)
+        await pair.level()
+        entry = pair.mirror("CN").storage.entry(receipt.index)
+        assert isinstance(entry, Entry)
+        said = [line_about(PK, receipt.index, entry, state, now_ms()) for state in ("received", "read")]
+        false = said[0].replace(leaf=bytes(32), state="acted")
+        await said_at(cn, "cn-liaison/desk", pair.world.acknowledgement("cn-liaison", "pk-liaison", (*said, false)))
+        await pair.level()
+        header = Bulletin.decode(submission.statement).header
+        path = f"/v1/bulletins/{format_id('pk-liaison', header.id)}"
+        for node, who in ((pk, "pk-liaison/desk"), (cn, "cn-liaison/desk")):
+            async with logged_in(node, who) as wire:
+                state = await wire.json("GET", path)
+            told = {row["agency"]: row["state"] for row in state["recipients"]}
+            assert told["cn-liaison"] == "read", "a word about another bulletin at its place counts for nothing"
+            assert (state["origin"], state["index"]) == (PK, receipt.index)
+            if who.startswith("pk"):
+                assert told["cn-embassy"] == "pending"
+
+
+async def test_governance_is_entered_in_every_ledger_once(tmp_path: Path) -> None:
+    """A revocation, a directory version, a bundle; in the order of their ledger. SPEC 11.9.4."""
+    async with live_pair(tmp_path) as pair:
+        pk, cn, world = pair.nodes["PK"], pair.nodes["CN"], pair.world
+        await pair.level()
+        sizes = pk.ledger.tree.size, cn.ledger.tree.size
+        assert sizes[0] == sizes[1], "what both founded with is copied to neither"
+        following: World = world.with_feed("sites", title="Sites of the corridor")
+        await said_at(cn, "cn-custodian-1", following.publication())
+        await said_at(pk, "pk-liaison/identity", following.revocation("pk-liaison/duty", created=now_ms()))
+        renewed = following.with_bundle("cn-embassy", starts=now_ms())
+        await said_at(cn, "cn-embassy/identity", renewed.key_bundle("cn-embassy"))
+        await until(lambda: pk.ledger.head.size == cn.ledger.head.size == sizes[0] + 3)
+        for node in (pk, cn):
+            exchange = node.ledger.exchange
+            assert exchange.in_force.version == 2
+            assert exchange.is_revoked("pk-liaison", signing_key("pk-liaison/duty").public.key_id)
+            newest = exchange.newest_bundle("cn-embassy", now_ms())
+            assert newest is not None
+            assert newest.hash == digest_of(renewed.bundles["cn-embassy"])
+        await pair.level()
+        assert (pk.ledger.tree.size, cn.ledger.tree.size) == (sizes[0] + 3, sizes[0] + 3)
+
+
+async def test_a_bundle_is_posted_at_its_home_alone(tmp_path: Path) -> None:
+    """So one sequence orders it against the loss of its keys. SPEC 11.9.4."""
+    async with live_pair(tmp_path) as pair:
+        renewed = pair.world.with_bundle("cn-embassy", starts=now_ms())
+        async with logged_in(pair.nodes["PK"], "cn-embassy/identity") as wire:
+            assert (await refusal(wire, renewed.key_bundle("cn-embassy"))).code == "not-home"
+
+
+async def test_a_key_that_one_nation_ended_reads_nothing_at_the_other(tmp_path: Path) -> None:
+    """Once its node knows: its session ends there too, and what waits for it is withheld. SPEC 11.9.4, 11.9.5."""
+    async with live_pair(tmp_path) as pair:
+        pk, cn, world = pair.nodes["PK"], pair.nodes["CN"], pair.world
+        await pair.level()
+        async with logged_in(cn, "cn-liaison/desk") as reader:
+            await reader.session()
+            await said_at(pk, "cn-custodian-1", world.suspension("cn-liaison", created=now_ms()))
+            await until(lambda: cn.ledger.exchange.is_suspended("cn-liaison"))
+            async with Caller(cn.config.url, world, "cn-liaison/desk") as caller:
+                caller.token = (await reader.session())[0]
+                assert (await caller.ask("GET", "/v1/deliveries")).problem().code == "not-logged-in"
+
+
+async def test_a_link_that_was_cut_delays_and_loses_nothing(tmp_path: Path) -> None:
+    """Both go on at home; on return each catches up."""
+    async with live_pair(tmp_path) as pair:
+        await pair.level()
+        urls = {nation: node.config.url for nation, node in pair.nodes.items()}
+        for nation in pair.nodes:
+            follow(tmp_path, nation, "")
+        await until(lambda: not any(node.peers.state() for node in pair.nodes.values()))
+        for _ in range(5):
+            await said_at(pair.nodes["PK"], "pk-liaison/desk", pair.world.bulletin(created=now_ms()))
+        bulletin = pair.world.bulletin(sender="cn-liaison", to=("pk-liaison",), created=now_ms())
+        await said_at(pair.nodes["CN"], "cn-liaison/desk", bulletin)
+        assert pair.mirror("CN").head.size < pair.nodes["PK"].ledger.head.size
+        for nation, peer in (("PK", "CN"), ("CN", "PK")):
+            follow(tmp_path, nation, urls[peer])
+        await pair.level()
+        async with logged_in(pair.nodes["CN"], "cn-liaison/desk") as reader:
+            assert len(bulletins_in((await parts_of(reader))[PK])) == 5
+
+
+async def test_an_auditor_reads_a_mirror_as_a_log(tmp_path: Path) -> None:
+    """Checkpoint and hash tiles are open, entry bundles for the role audit. SPEC 11.0.1."""
+    async with live_pair(tmp_path) as pair:
+        await said_at(pair.nodes["PK"], "pk-liaison/desk", pair.world.bulletin(created=now_ms()))
+        await pair.level()
+        mirror, cn = pair.mirror("CN"), pair.nodes["CN"]
+        await until(lambda: mirror.published is not None and mirror.published.size == mirror.size)
+        async with Caller(cn.config.url, pair.world, "cn-auditor/desk") as caller:
+            described = (await caller.ask("GET", "/v1/node")).json()
+            assert described["mirrors"] == [{"origin": PK, "size": mirror.size}]
+            base = f"/mirror/{pair.digest('PK')}"
+            assert (await caller.ask("GET", f"{base}/checkpoint")).data.decode().startswith(f"{PK}\n{mirror.size}\n")
+            tile = await caller.ask("GET", f"{base}/tile/0/000.p/{mirror.size}")
+            assert tile.data == b"".join(mirror.storage.leaf_hashes(0, mirror.size))
+            bundle = f"{base}/tile/entries/000.p/{mirror.size}"
+            assert (await caller.ask("GET", bundle)).problem().code == "not-logged-in"
+            caller.token = await _token(cn, "cn-auditor/desk")
+            assert (await caller.ask("GET", bundle)).status == 200
+            assert (await caller.ask("GET", f"{base}/tile/0/000.p/{mirror.size + 1}")).problem().code == "not-found"
+
+
+async def test_a_peers_node_reads_everything_and_posts_nothing(tmp_path: Path) -> None:
+    """And is given its own ledger back where it asks for that. SPEC 11.1.2, 11.2.5."""
+    async with live_pair(tmp_path) as pair:
+        pk, cn, world = pair.nodes["PK"], pair.nodes["CN"], pair.world
+        receipt = await said_at(pk, "pk-liaison/desk", world.bulletin(created=now_ms()))
+        domestic = world.bulletin(to=("pk-site-security",), feed="sites", created=now_ms())
+        await said_at(pk, "pk-liaison/desk", domestic)
+        await pair.level()
+        async with logged_in(cn, "PK") as lost:
+            (own, mine) = sorted(await lost.deliveries({PK: 0}, {}), key=lambda part: part.head.origin != CN)
+            assert own.head.origin == CN
+            assert [item.index for item in mine.items] == list(range(pk.ledger.tree.size))
+            assert mine.items[receipt.index].body is not None
+            assert mine.head == pk.ledger.head
+            assert (await refusal(lost, world.bulletin(created=now_ms()))).code == "not-speaking-for"
+            assert (await refusal(lost, world.revocation("pk-liaison/duty"))).code == "not-speaking-for"
+        async with logged_in(pk, "CN") as peer:
+            (part,) = await peer.deliveries({}, {})
+            kept = [item for item in bulletins_in(part) if item.body is not None]
+            assert [item.index for item in kept] == [receipt.index]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_an_agency_that_moved_acts_once_its_old_ledger_shows_it(tmp_path: Path, closed: bool) -> None:
+    """Or at once, where that ledger is closed: the directory lists it no more. SPEC 11.9.6."""
+    world = world_of_two()
+    async with live_pair(tmp_path, world) as pair:
+        await pair.level()
+        pk = pair.nodes["PK"]
+        follow(tmp_path, "PK", "")
+        follow(tmp_path, "CN", "")
+        await until(lambda: not any(node.peers.state() for node in pair.nodes.values()))
+        moved = world.with_agency("cn-embassy", home=PK)
+        if closed:
+            agencies = tuple(replace(agency, home=PK) for agency in world.directory.agencies)
+            nodes = tuple(node for node in world.directory.nodes if node.origin == PK)
+            moved = world.with_directory(agencies=agencies, nodes=nodes)
+        await said_at(pk, "pk-custodian-1", moved.publication())
+        bulletin = moved.bulletin(sender="cn-embassy", to=("pk-liaison",), created=now_ms())
+        async with logged_in(pk, "cn-embassy/desk") as wire:
+            if closed:
+                await post(wire, bulletin)
+                return
+            assert (await refusal(wire, bulletin)).code == "not-home"
+            follow(tmp_path, "PK", pair.nodes["CN"].config.url)
+            follow(tmp_path, "CN", pk.config.url)
+            await until(lambda: pair.mirror("PK").exchange.in_force.version == 2)
+            await post(wire, bulletin)
+
+
+async def test_a_node_of_before_is_served_and_followed_no_more(tmp_path: Path) -> None:
+    """Its mirror stays: what stands in it still stands."""
+    async with live_pair(tmp_path) as pair:
+        receipt = await said_at(pair.nodes["PK"], "pk-liaison/desk", pair.world.bulletin(created=now_ms()))
+        await pair.level()
+        follow(tmp_path, "CN", "")
+        await until(lambda: not pair.nodes["CN"].peers.state())
+        async with logged_in(pair.nodes["CN"], "cn-liaison/desk") as reader:
+            assert [item.index for item in bulletins_in((await parts_of(reader))[PK])] == [receipt.index]
+
+
+async def test_a_bulletin_is_witnessed_by_the_other_nation(tmp_path: Path) -> None:
+    """Its node cosigns what it holds whole, and both nodes say so of it, and show the lines. SPEC 9.7.5, 11.5.1."""
+    async with live_pair(tmp_path) as pair:
+        submission = pair.world.bulletin(created=now_ms())
+        await said_at(pair.nodes["PK"], "pk-liaison/desk", submission)
+        path = f"/v1/bulletins/{format_id('pk-liaison', Bulletin.decode(submission.statement).header.id)}"
+        async with logged_in(pair.nodes["PK"], "pk-liaison/desk") as sender:
+            async with asyncio.timeout(30):
+                while (await sender.json("GET", path))["witnessed_by"] != [CN]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        async with logged_in(pair.nodes["CN"], "cn-liaison/desk") as reader:
+            assert (await reader.json("GET", path))["witnessed_by"] == [CN]
+            mirror = pair.mirror("CN")
+            await until(lambda: bool(mirror.published and mirror.published.note.count("cosigner") == 2))
+            assert (await parts_of(reader))[PK].checkpoint.count("cosigner") == 2

@@ -1,0 +1,387 @@
+"""What a mirror takes of a peer and what not (broker/mirror.py): honest parts, and each way in which one can lie."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from broker.errors import StorageError
+from broker.mirror import Contradicted, PartRefused
+from broker.storage.mirrored import Mirrored
+from protocol.content import Version
+from protocol.entry import Entry, Link
+from protocol.merkle import leaf_hash
+from protocol.page import Item, Part
+from protocol.statements import Bulletin, Kind
+from protocol.treehead import TreeHead
+from tests.support.mirroring import Site
+from tests.support.world import CONTENT, NOW, ORIGINS, World, signed, signing_key
+
+SKEW_MS = 60_000
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.close()
+
+
+def signed_head(part: Part, size: int, root: bytes, signer: str = "PK") -> TreeHead:
+    """A head as whoever holds the peer's receipt key can make it."""
+    head = part.head.replace(size=size, root=root, signature=None)
+    return head.replace(signature=signing_key(signer).sign(head.message(), 1))
+
+
+def forged(site: Site, *entries: bytes) -> Part:
+    """A part whose entries are these, under a head that the peer signed over them: an operator who lies."""
+    size = site.mirror.size
+    for entry in entries:
+        site.mirror.tree.append(leaf_hash(entry))
+    root = site.mirror.tree.root(size + len(entries))
+    site.mirror.tree.reload()
+    items = tuple(Item(size + at, entry, ()) for at, entry in enumerate(entries))
+    honest = site.part()
+    return honest.replace(
+        head=signed_head(honest, size + len(entries), root),
+        items=items,
+        next=size + len(entries),
+        checkpoint="",
+    )
+
+
+def entry_of(site: Site, submission_kind: Kind, statement: bytes, signatures: bytes, **changes: int) -> bytes:
+    """An entry as the peer's ledger would have made it, or nearly."""
+    ledger = site.ledger
+    return Entry(submission_kind, statement, signatures, changes.get("time", site.now), ledger.link).encode()
+
+
+# What is honest
+
+
+async def test_every_entry_is_held_with_what_its_agencies_need(site: Site) -> None:
+    """Bodies and wraps of what is for an agency here; of the peer's domestic traffic the entry alone. SPEC 11.2.5."""
+    abroad = site.post(site.world.bulletin())
+    at_home = site.post(site.world.bulletin(to=("pk-site-security",), feed="sites"))
+    taken = await site.take()
+    assert taken.entries == site.ledger.tree.size == site.mirror.size
+    assert "cn-liaison" in taken.readers
+    assert site.mirror.head == site.ledger.head
+    storage = site.mirror.storage
+    assert storage.entry_bytes(0, 99) == site.ledger.storage.entry_bytes(0, 99)
+    assert storage.body(abroad.index) == site.ledger.storage.body(abroad.index) is not None
+    assert storage.wraps(abroad.index) == site.ledger.storage.wraps(abroad.index)
+    assert storage.body(at_home.index) is None
+    assert storage.wraps(at_home.index) == []
+    assert site.mirror.flagged == []
+
+
+async def test_a_large_body_is_fetched(site: Site) -> None:
+    """As it is too long for the page."""
+    long = replace(CONTENT, versions=(Version("en", "Long", "x" * 90_000),))
+    receipt = site.post(site.world.bulletin(content=long))
+    await site.take()
+    body = site.mirror.storage.body(receipt.index)
+    assert body is not None
+    assert site.asked == [hashlib.sha256(body).digest()]
+
+
+async def test_a_backlog_is_shown_once_a_signed_head_is_reached(site: Site) -> None:
+    """Each page is proved to belong to its head; readers see nothing before all of a head is here. SPEC 11.9.5."""
+    for _ in range(9):
+        site.post(site.world.bulletin())
+    first = site.part(limit=5)
+    await site.take(first)
+    assert (site.mirror.size, site.mirror.head.size) == (5, 0)
+    site.post(site.world.bulletin())  # meanwhile the ledger grows
+    while site.mirror.size < first.head.size:
+        await site.take(site.part(limit=5))
+    assert first.head.size <= site.mirror.head.size <= site.mirror.size
+    await site.take()
+    assert site.mirror.head == site.ledger.head
+
+
+async def test_a_restart_goes_on_where_the_mirror_ended(site: Site) -> None:
+    """With head, checkpoint and verdicts as they were."""
+    site.post(site.world.bulletin())
+    site.publish()
+    await site.take()
+    before = site.mirror.size, site.mirror.head, site.mirror.published, site.mirror.exchange
+    again = site.reopen()
+    assert (again.size, again.head, again.published, again.exchange) == before
+    site.post(site.world.bulletin())
+    await site.take()
+    assert again.size == site.ledger.tree.size
+    assert again.flagged == []
+
+
+async def test_a_checkpoint_is_kept_with_its_cosignatures(site: Site) -> None:
+    """Also where it comes without entries; never one that is older, or beyond what is shown."""
+    site.post(site.world.bulletin())
+    await site.take()
+    assert site.mirror.published is None
+    note = site.publish()
+    taken = await site.take()
+    assert (taken.entries, taken.checkpoint) == (0, True)
+    assert site.mirror.published is not None
+    assert site.mirror.published.note == note
+    site.post(site.world.bulletin())
+    early = site.part()
+    site.publish()
+    ahead = early.replace(checkpoint=site.part().checkpoint, items=(), next=site.mirror.size)
+    ahead = ahead.replace(consistencies=site.part(limit=0).consistencies)
+    assert not (await site.take(ahead)).checkpoint
+
+
+# What leaves nothing behind
+
+
+@pytest.mark.parametrize("start", [0, 1])
+async def test_a_gap_or_a_repeat_is_refused(site: Site, start: int) -> None:
+    """(1) Entries go on where the mirror ends. SPEC 11.9.1."""
+    site.post(site.world.bulletin())
+    part = site.part()
+    lacking = part.items[:3] + part.items[4:] if start == 0 else part.items[1:]
+    with pytest.raises(PartRefused):
+        await site.take(part.replace(items=lacking))
+    await site.take(part)
+    with pytest.raises(PartRefused):
+        await site.take(part)
+    assert site.mirror.size == part.next
+
+
+async def test_a_cursor_that_runs_ahead_of_the_entries_is_refused(site: Site) -> None:
+    """(1) Nothing is left out. SPEC 11.9.1."""
+    part = site.part()
+    with pytest.raises(PartRefused):
+        await site.take(part.replace(items=part.items[:-1]))
+    assert site.mirror.size == 0
+
+
+@pytest.mark.parametrize("how", ["altered", "unproved", "wrong proof"])
+async def test_entries_that_are_not_the_heads_leave_nothing(site: Site, how: str) -> None:
+    """(3) SPEC 11.9.1."""
+    site.post(site.world.bulletin())
+    part = site.part(limit=5 if how != "altered" else 256)
+    if how == "altered":
+        last = part.items[-1]
+        altered = Entry.decode(last.entry).replace(time=NOW + 1)
+        other = last.replace(entry=altered.encode())
+        part = part.replace(items=(*part.items[:-1], other))
+    elif how == "unproved":
+        part = part.replace(consistencies=())
+    else:
+        (joint,) = part.consistencies
+        part = part.replace(consistencies=(joint.replace(path=(bytes(32),) * len(joint.path)),))
+    with pytest.raises(PartRefused):
+        await site.take(part)
+    assert (site.mirror.size, site.mirror.tree.size, site.mirror.storage.size()) == (0, 0, 0)
+    await site.take()
+    assert site.mirror.head == site.ledger.head
+
+
+@pytest.mark.parametrize("signer", ["CN", "pk-liaison/desk"])
+async def test_a_head_that_its_node_did_not_sign_is_refused(site: Site, signer: str) -> None:
+    """(4) Another node's, or anybody's. SPEC 11.9.1."""
+    part = site.part()
+    with pytest.raises(PartRefused):
+        await site.take(part.replace(head=signed_head(part, part.head.size, part.head.root, signer)))
+    assert site.mirror.size == 0
+
+
+async def test_a_head_of_another_exchange_or_ledger_is_refused(site: Site) -> None:
+    """(4) However well signed. SPEC 11.9.1."""
+    part = site.part()
+    for changes in ({"exchange": bytes(32)}, {"origin": ORIGINS["CN"]}):
+        head = part.head.replace(**changes, signature=None)
+        head = head.replace(signature=signing_key("PK").sign(head.message(), 1))
+        with pytest.raises(PartRefused):
+            await site.take(part.replace(head=head))
+
+
+async def test_a_checkpoint_that_its_log_did_not_sign_is_refused(site: Site) -> None:
+    """(4) SPEC 11.9.1."""
+    part = site.part()
+    site.publish()
+    with pytest.raises(PartRefused):
+        await site.take(part.replace(checkpoint=site.part().checkpoint.replace("\n— ", "\n— x", 1)))
+    assert site.mirror.published is None
+
+
+async def test_another_tree_under_a_signed_head_is_a_contradiction(site: Site, tmp_path: Path) -> None:
+    """(3) (5) What was signed before is not extended: nothing is kept, and it is told as more than a bad page."""
+    site.post(site.world.bulletin())
+    await site.take()
+    (tmp_path / "fork").mkdir()
+    fork = Site(tmp_path / "fork", site.world)
+    fork.post(site.world.bulletin())
+    shown = fork.part(after=fork.ledger.tree.size)
+    with pytest.raises(Contradicted) as found:
+        await site.take(shown)
+    assert found.value.signed == shown.head
+    fork.publish()
+    shown = site.part().replace(checkpoint=fork.part().checkpoint)
+    with pytest.raises(Contradicted) as found:
+        await site.take(shown)
+    assert isinstance(found.value.signed, str)
+    fork.close()
+
+
+async def test_a_store_that_fails_leaves_the_mirror_as_it_was(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the file and in memory; the next part goes on from there."""
+    site.post(site.world.bulletin())
+    await site.take()
+    site.post(site.world.revocation("pk-liaison/duty"))
+    real = site.mirror.storage.append_mirrored
+
+    def failing(group: Mirrored) -> None:
+        del group
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(site.mirror.storage, "append_mirrored", failing)
+    size, exchange = site.mirror.size, site.mirror.exchange
+    with pytest.raises(StorageError):
+        await site.take()
+    assert (site.mirror.size, site.mirror.tree.size, site.mirror.exchange) == (size, size, exchange)
+    monkeypatch.setattr(site.mirror.storage, "append_mirrored", real)
+    await site.take()
+    assert site.mirror.exchange == site.ledger.exchange
+    assert site.mirror.flagged == []
+
+
+# What is kept, flagged, and never delivered
+
+
+async def refused_index(site: Site, *entries: bytes) -> int:
+    """Where the first of entries stands that the mirror took from an operator who lies."""
+    index = site.mirror.size
+    await site.take(forged(site, *entries))
+    return index
+
+
+async def test_a_bulletin_that_the_judge_refuses_is_flagged_with_its_step(site: Site) -> None:
+    """(2) Kept and in the tree, but for nobody, and no target of anything after it. SPEC 11.9.1, 11.9.3."""
+    await site.take()
+    refused = site.world.bulletin(
+        sender="pk-site-security", label=site.world.header().label.replace(classification="Secret")
+    )
+    index = await refused_index(site, entry_of(site, refused.kind, refused.statement, refused.signatures))
+    (flag,) = site.mirror.flagged
+    assert (flag.index, flag.step, flag.effect) == (index, 3, False)
+    assert site.mirror.storage.deliveries("cn-liaison", index, index + 1, 9) == []
+    assert site.mirror.storage.deliveries(None, index, index + 1, 9) == [index]
+    header = Bulletin.decode(refused.statement).header
+    assert site.mirror.storage.first(header.sender, header.id) is None
+
+
+async def test_a_signature_that_does_not_hold_is_found_among_many(site: Site) -> None:
+    """(2) Whoever stands beside it is taken; what refers to it has no target. SPEC 11.9.1."""
+    await site.take()
+    good, bad = (site.world.bulletin() for _ in range(2))
+    lying = bad.replace(signatures=signed(Bulletin.decode(bad.statement), "cn-liaison/desk", suite=1).signatures)
+    broken = bytearray(bad.signatures)
+    broken[-2] ^= 1
+    entries = [entry_of(site, s.kind, s.statement, s.signatures) for s in (good, lying)]
+    entries.insert(1, entry_of(site, bad.kind, bad.statement, bytes(broken)))
+    index = await refused_index(site, *entries)
+    flags = {flag.index - index: (flag.name, flag.step) for flag in site.mirror.flagged}
+    assert flags == {1: ("bad-signature", 8), 2: ("wrong-signer", 4)}
+    header = Bulletin.decode(bad.statement).header
+    assert site.mirror.storage.first(header.sender, header.id) is None
+    assert site.mirror.storage.deliveries("cn-liaison", index, index + 3, 9) == [index]
+
+
+async def test_what_is_no_entry_is_flagged_and_the_ledger_goes_on(site: Site) -> None:
+    """(2) Bytes of any sort; a restart changes nothing. SPEC 11.9.3."""
+    await site.take()
+    index = await refused_index(site, b"\x00\x01garbage")
+    assert [(flag.index, flag.name) for flag in site.mirror.flagged] == [(index, "entry-form")]
+    site.reopen()
+    assert site.mirror.is_refused(index)
+    following = site.world.bulletin()
+    await refused_index(site, entry_of(site, following.kind, following.statement, following.signatures))
+    assert len(site.mirror.flagged) == 1
+
+
+async def test_governance_that_is_refused_goes_to_everyone_and_has_no_effect(site: Site) -> None:
+    """Later links name it; a restart folds it no more than before. SPEC 11.9.3."""
+    await site.take()
+    by_stranger = site.world.revocation("pk-liaison/desk", by=("cn-liaison/identity",))
+    index = await refused_index(site, entry_of(site, by_stranger.kind, by_stranger.statement, by_stranger.signatures))
+    assert site.mirror.storage.deliveries("cn-liaison", index, index + 1, 9) == [index]
+    key_id = signing_key("pk-liaison/desk").public.key_id
+    for mirror in (site.mirror, site.reopen()):
+        assert not mirror.exchange.is_revoked("pk-liaison", key_id)
+    following = site.world.bulletin()
+    data = Entry(
+        following.kind, following.statement, following.signatures, site.now, Link(Kind.REVOCATION, index)
+    ).encode()
+    await refused_index(site, data)
+    assert [flag.index for flag in site.mirror.flagged] == [index]
+
+
+@pytest.mark.parametrize("ahead_ms, flagged", [(SKEW_MS, []), (SKEW_MS + 1, ["time-ahead"])])
+async def test_an_entry_ahead_of_this_clock_is_flagged(site: Site, ahead_ms: int, flagged: list[str]) -> None:
+    """(6) By more than the skew; it stands all the same. SPEC 11.9.2."""
+    await site.take()
+    bulletin = site.world.bulletin()
+    entry = entry_of(site, bulletin.kind, bulletin.statement, bulletin.signatures, time=site.now + ahead_ms)
+    index = await refused_index(site, entry)
+    assert [flag.name for flag in site.mirror.flagged] == flagged
+    header = Bulletin.decode(bulletin.statement).header
+    assert site.mirror.storage.first(header.sender, header.id) is not None
+    assert site.mirror.storage.deliveries("cn-liaison", index, index + 1, 9) == ([] if flagged else [index])
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_an_entry_from_before_a_checkpoint_without_it_is_flagged(site: Site, late: bool) -> None:
+    """(6) Whichever came here first. SPEC 11.9.2."""
+    await site.take()
+    bulletin = site.world.bulletin(created=site.now - SKEW_MS)
+    backdated = entry_of(site, bulletin.kind, bulletin.statement, bulletin.signatures)
+    site.now += SKEW_MS + 1000
+    note = site.publish()
+    if not late:
+        await site.take()
+    part = forged(site, backdated)
+    index = site.mirror.size
+    await site.take(part)
+    if late:
+        assert site.mirror.flagged == []
+        await site.take(part.replace(items=(), checkpoint=note))
+    assert [(flag.index, flag.name, flag.effect) for flag in site.mirror.flagged] == [(index, "backdated", True)]
+
+
+@pytest.mark.parametrize("what", ["body", "wraps", "both"])
+async def test_a_body_or_wraps_that_were_not_signed_are_as_good_as_missing(site: Site, what: str) -> None:
+    """The entry stands; its readers are told that the body is missing. SPEC 11.9.3."""
+    receipt = site.post(site.world.bulletin())
+    part = site.part()
+    last = part.items[-1]
+    body = b"another" if what in {"body", "both"} else last.body
+    wrap = bytes(len(last.wrap or b"")) if what in {"wraps", "both"} else last.wrap
+    await site.take(part.replace(items=(*part.items[:-1], last.replace(body=body, wrap=wrap))))
+    assert site.mirror.flagged == []
+    assert site.mirror.storage.body(receipt.index) is None
+    assert site.mirror.storage.wraps(receipt.index) == []
+
+
+async def test_a_mirror_says_what_the_ledger_says(site: Site) -> None:
+    """Verdicts, state and lookups, over governance of every kind. SPEC 11.9.1."""
+    world = site.world
+    site.post(world.bulletin())
+    site.post(world.suspension("cn-embassy"))
+    second: World = world.with_feed("convoys", domestic=True)
+    site.post(second.publication())
+    site.post(second.bulletin())
+    site.post(world.revocation("pk-liaison/duty"))
+    while site.mirror.size < site.ledger.tree.size:
+        await site.take(site.part(limit=3))
+    assert site.mirror.exchange == site.ledger.exchange
+    assert site.mirror.flagged == []
+    for index in range(site.mirror.size):
+        assert site.mirror.storage.entry(index) == site.ledger.storage.entry(index)

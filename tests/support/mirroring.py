@@ -1,0 +1,87 @@
+"""A peer's ledger and a mirror of it, without a network: parts as the peer's node makes them, to be altered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker.deliveries import Deliveries
+from broker.ledger import Ledger
+from broker.mirror import Mirror, Taken
+from broker.publisher import Publisher
+from broker.sessions import Session, speaker_of
+from broker.standing import Standing
+from broker.storage import mirrored
+from broker.storage.mirrored import MirrorStorage
+from protocol.entry import Submission
+from protocol.page import Part
+from protocol.treehead import Receipt
+from tests.support.world import NOW, ORIGINS, World, admit, node_keys, open_ledger, signing_key
+
+
+@dataclass
+class Site:
+    """PK's ledger as its node shows it to CN's, and what CN's holds of it. ``now`` is both their clocks."""
+
+    folder: Path
+    world: World = field(default_factory=World.found)
+    now: int = NOW
+
+    def __post_init__(self) -> None:
+        self.ledger: Ledger = open_ledger(self.folder, self.world, now=self.now)
+        self.publisher = Publisher(self.ledger, node_keys("PK").log)
+        self._deliveries = Deliveries(self.ledger, self.ledger, Standing(), lambda _: None, self.clock)
+        self.asked: list[bytes] = []  # bodies that the mirror fetched
+        self.mirror = self.open_mirror()
+
+    def clock(self) -> int:
+        """Milliseconds, as told."""
+        return self.now
+
+    def open_mirror(self) -> Mirror:
+        """From its file, which is made the first time."""
+        path = self.folder / "mirror.db"
+        if not path.exists():
+            mirrored.create(path)
+        return Mirror(MirrorStorage(path), ORIGINS["PK"], self.world.pin, ORIGINS["CN"], self.clock)
+
+    def reopen(self) -> Mirror:
+        """As after a restart of CN's node."""
+        self.mirror.close()
+        self.mirror = self.open_mirror()
+        return self.mirror
+
+    def post(self, submission: Submission) -> Receipt:
+        """Into the peer's ledger, past its door."""
+        return admit(self.ledger, submission, self.now)
+
+    def publish(self) -> str:
+        """A checkpoint of the peer's, signed now."""
+        self.publisher.publish(self.publisher.derive(), self.now // 1000)
+        published = self.publisher.newest
+        assert published is not None
+        return published.note
+
+    def part(self, limit: int = 256, after: int | None = None) -> Part:
+        """What the peer's node gives a mirror that stands where this one does."""
+        speaker = speaker_of(self.ledger.exchange, signing_key("CN").public.key_id, self.now)
+        assert speaker is not None
+        session = Session(b"", self.now, speaker, self.ledger.exchange)
+        start = self.mirror.size if after is None else after
+        return self._deliveries.part(session, start, start, limit)
+
+    async def take(self, part: Part | None = None) -> Taken:
+        """Into the mirror; large bodies are fetched from the peer's store."""
+        return await self.mirror.take(part or self.part(), self._fetch)
+
+    async def _fetch(self, sha256: bytes) -> tuple[bytes, bytes] | None:
+        self.asked.append(sha256)
+        storage = self.ledger.storage
+        index = storage.body_index(sha256)
+        body = storage.body(index) if index is not None else None
+        return (body, b"".join(w.data for w in storage.wraps(index))) if body and index is not None else None
+
+    def close(self) -> None:
+        """Both files."""
+        self.mirror.close()
+        self.ledger.storage.close()
