@@ -100,6 +100,15 @@ class Beside(Replayed):
         return super().directory(sha256)
 
 
+def fold(storage: Storage, origin: str, pin: bytes) -> Replay:
+    """Governance folded from a store whose every entry was accepted: over the few entries that matter."""
+    replay, lookup = Replay(Exchange(origin, pin)), Replayed(storage)
+    for index, data in storage.governance():
+        lookup.index = index
+        replay.step(index, data, lookup)
+    return replay
+
+
 class Ledger:
     """One ledger, named by its origin. Raises StorageError, StorageUnsure, LedgerBroken."""
 
@@ -115,11 +124,7 @@ class Ledger:
 
     def _restore_state(self) -> None:
         """Fold governance again from the store: the same machine as everywhere, over the few entries that matter."""
-        replay = Replay(Exchange(self.origin, self.pin))
-        lookup = Replayed(self.storage)
-        for index, data in self.storage.governance():
-            lookup.index = index
-            replay.step(index, data, lookup)
+        replay = fold(self.storage, self.origin, self.pin)
         last = self.storage.entry(self.tree.size - 1) if self.tree.size else None
         self.exchange, self.link = replay.exchange, replay.link
         self.time = last.time if last else 0

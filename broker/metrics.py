@@ -80,10 +80,28 @@ class _State(Collector):
         }
         for (name, text), value in gauges.items():
             yield GaugeMetricFamily(name, text, value=float(value))
+        yield from _peers(node)
         if node.witness is not None:
             yield from _cosigning(node.witness)
         if node.asking is not None:
             yield from _cosigned(node.asking, now)
+
+
+def _peers(node: Node) -> Iterator[Metric]:
+    """What is mirrored here."""
+    told = {
+        "khunjerab_peer_connected": ("1 while its ledger is followed.", "connected"),
+        "khunjerab_peer_entries": ("Entries mirrored.", "entries"),
+        "khunjerab_peer_lag_entries": ("Entries that it has shown and that are not here yet.", "lag_entries"),
+        "khunjerab_peer_lag_seconds": ("How old the newest entry here is, while any is missing.", "lag_s"),
+        "khunjerab_peer_flagged": ("Its entries that break a rule.", "flagged"),
+    }
+    rows = node.peers.state()
+    for name, (text, key) in told.items():
+        family = GaugeMetricFamily(name, text, labels=["origin"])
+        for row in rows:
+            family.add_metric([row["origin"]], float(row[key]))
+        yield family
 
 
 def _cosigned(asking: Asking, now_ms: int) -> Iterator[Metric]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import aiohttp
 import typer
 from rich.markup import escape
 
@@ -22,13 +21,14 @@ from broker.node import DIRECTORY_WARNING_DAYS
 from broker.restore import admit, enter_history
 from clients.commands.context import AsJson, context_of, run
 from clients.commands.verdict import tell
-from clients.errors import Unreachable, UsageError
+from clients.errors import UsageError
 from clients.passphrase import find_passphrase
 from clients.screen import emit, out, say
 from clients.transport import Wire
 from keys.keyring import write_private
 from keys.secret import Secret
-from khunjerab import repair
+from khunjerab import peering, repair
+from khunjerab.readiness import readiness
 from protocol.directory import Directory
 from protocol.entry import Submission
 from protocol.sigfile import read_signature
@@ -38,6 +38,7 @@ from protocol.strictjson import dumps
 
 app = typer.Typer(help="Make, run and look at a node.", no_args_is_help=True)
 repair.register(app)
+app.add_typer(peering.app, name="peer")
 
 
 @app.command()
@@ -131,7 +132,7 @@ async def status(ctx: typer.Context, as_json: AsJson = False) -> None:
     tls = [home.certificate_hash()] if config.url.startswith("https:") else []
     async with Wire(config.url, tls) as wire:
         told = await wire.json("GET", "/v1/node", login=False)
-    state = await _readiness(config.admin) if config.admin else {}
+    state = await readiness(config.admin) if config.admin else {}
     if as_json:
         emit({**told, **state})
         return
@@ -142,16 +143,6 @@ async def status(ctx: typer.Context, as_json: AsJson = False) -> None:
         return
     for line in _told(state):
         out.print(line)
-
-
-async def _readiness(admin: str) -> dict[str, Any]:
-    """What ``/readyz`` says, whatever its status."""
-    try:
-        async with aiohttp.ClientSession() as http, http.get(f"http://{admin}/readyz") as answer:
-            state: dict[str, Any] = await answer.json()
-            return state
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unreachable(f"the admin listener at {admin} does not answer: {error}") from None
 
 
 def _told(state: dict[str, Any]) -> Iterator[str]:
@@ -166,6 +157,9 @@ def _told(state: dict[str, Any]) -> Iterator[str]:
     warning = "" if left > DIRECTORY_WARNING_DAYS else "[bold yellow] - publish the next version[/]"
     yield f"directory ends in {left} days{warning}"
     yield f"sessions {state['sessions']}, streams {state['streams']}"
+    for peer in state["peers"]:
+        how = "followed" if peer["connected"] else "[bold yellow]away[/]"
+        yield f"peer {escape(peer['origin'])} {how}, {peer['entries']} entries, {peer['lag_entries']} behind"
     for held in state["evidence"]:
         yield f"[bold white on red] ALARM [/] {escape(held['origin'])} signed two histories: evidence {held['sha256']}"
     for witness in state["witnesses"]:

@@ -20,6 +20,7 @@ from broker.witness.witness import Answer
 from protocol.times import DAY_MS
 from tests.support.door import logged_in, post, refusal, until
 from tests.support.live import free_port, live_node, now_ms, world_of_today
+from tests.support.pair import live_pair
 from tests.support.world import ORIGINS
 
 
@@ -64,6 +65,18 @@ async def test_the_metrics_say_what_happened(tmp_path: Path) -> None:
         assert 363 < after["khunjerab_directory_days_left"] <= 364
         assert after["khunjerab_ledger_bytes"] > 0
         assert 0 <= after["khunjerab_checkpoint_age_seconds"] < 60
+
+
+async def test_the_metrics_say_how_far_a_peer_is_mirrored(tmp_path: Path) -> None:
+    """By its origin; what is behind, and what was flagged."""
+    async with live_pair(tmp_path) as pair, admin(pair.nodes["PK"]) as url:
+        await pair.level()
+        told = await metrics(url)
+        origin = ORIGINS["CN"]
+        assert told[f"khunjerab_peer_connected{origin}"] == 1
+        assert told[f"khunjerab_peer_entries{origin}"] == pair.nodes["CN"].ledger.head.size
+        for name in ("lag_entries", "lag_seconds", "flagged"):
+            assert told[f"khunjerab_peer_{name}{origin}"] == 0
 
 
 async def test_the_metrics_say_who_cosigns(tmp_path: Path) -> None:
