@@ -31,9 +31,9 @@ from keys.memory import Memory, Source
 from keys.owed import Owed
 from keys.replay import Replay, Step
 from protocol import limits
-from protocol.merkle import Frontier, leaf_hash
+from protocol.merkle import leaf_hash
 from protocol.statements import Acknowledgement, Bulletin
-from protocol.tiles import HEIGHT, WIDTH, Tile
+from protocol.tiles import HEIGHT, WIDTH, Edge, Tile
 from protocol.times import DAY_MS
 
 DIRECTORY_WARNED_DAYS = 60
@@ -57,19 +57,17 @@ class LedgerAudit:
     def __init__(
         self, origin: str, source: Source, terms: Terms, threads: ThreadPoolExecutor, deadlines: Deadlines | None = None
     ) -> None:
-        self._source, self._terms, self._deadlines = source, terms, deadlines or Deadlines()
+        self._source, self._terms, self._deadlines = source, terms, deadlines
         self._owed = Owed(threads, self._refuse)
         self._memory = Memory(source, self._owed.settle, self._directory)
         self._replay = Replay(Exchange(origin, terms.pin))
-        self._frontier = Frontier()
-        self._tiles: list[Tile] = []
-        self._full: list[int] = []
+        self._edge = Edge()
         self._sizes = {*terms.claims.sizes(), *terms.sizes}
         self._leaves = set(terms.claims.indexes())
         self._times = {at for size in self._sizes for at in (size - 1, size)}
         self._ahead: int | None = None
         self._bodies_missing = 0
-        self.derived = Derived(origin, roots={0: self._frontier.root()})
+        self.derived = Derived(origin, roots={0: self._edge.root()})
         self.findings: list[Finding] = []
         self._counts = Counter[str]()
         self._missing: list[str] = []
@@ -99,23 +97,24 @@ class LedgerAudit:
         self._memory.size = index + 1
         if step.owed:
             self._owed.add(index, step.owed)
-        if step.accepted is not None:
-            self._look_at(index, step)
+        self._look_at(index, step)
         return step
 
     def _look_at(self, index: int, step: Step) -> None:
         """Deadlines, and (8) bodies."""
-        statement, entry = step.accepted.statement if step.accepted else None, step.entry
-        if entry is None:
+        entry, accepted = step.entry, step.accepted
+        if entry is None or accepted is None:
             return
+        statement = accepted.statement
         if isinstance(statement, Bulletin):
-            header = statement.header
             policy = self._replay.exchange.in_force.policy
-            self._deadlines.sent(self.derived.origin, index, header, entry.time + policy.deadline_ms(header.precedence))
+            if self._deadlines is not None:
+                due = entry.time + policy.deadline_ms(statement.header.precedence)
+                self._deadlines.sent(self.derived.origin, index, statement.header, due)
             if self._terms.bodies:
                 kept_until = entry.time + policy.retention_days * DAY_MS
                 self._check_body(index, statement.body, expected=self._terms.now < kept_until)
-        elif isinstance(statement, Acknowledgement):
+        elif isinstance(statement, Acknowledgement) and self._deadlines is not None:
             self._deadlines.acknowledged(statement)
 
     def _check_body(self, index: int, sha256: bytes, *, expected: bool) -> None:
@@ -128,10 +127,11 @@ class LedgerAudit:
     def _grow(self, leaf: bytes, step: Step) -> None:
         """The tree, and what was asked for of it."""
         index, derived = step.index, self.derived
-        self._frontier.append(leaf)
+        for level, tile in enumerate(self._edge.append(leaf)):
+            self._check_tile(level, self._edge.full(level) - 1, tile)
         derived.size = index + 1
         if index + 1 in self._sizes:
-            derived.roots[index + 1] = self._frontier.root()
+            derived.roots[index + 1] = self._edge.root()
         if index in self._leaves:
             derived.leaves[index] = leaf
         if step.entry is not None:
@@ -141,28 +141,9 @@ class LedgerAudit:
             if time > self._terms.now + SKEW_MS and self._ahead is None:
                 self._ahead = index
                 self.find(index, "time-ahead", f"a time of at most {self._terms.now + SKEW_MS}", str(time))
-        self._grow_tiles(leaf)
 
-    def _grow_tiles(self, digest: bytes) -> None:
-        """(4) Tiles as they fill; each that does is a hash one level up."""
-        level = 0
-        while True:
-            if level == len(self._tiles):
-                self._tiles.append(Tile())
-                self._full.append(0)
-            tile = self._tiles[level]
-            root = tile.append(digest)
-            if root is None:
-                return
-            self._check_tile(level)
-            self._full[level] += 1
-            self._tiles[level] = Tile()
-            level, digest = level + 1, root
-
-    def _check_tile(self, level: int) -> None:
-        tile, index = self._tiles[level], self._full[level]
-        if tile.width == 0:
-            return
+    def _check_tile(self, level: int, index: int, tile: Tile) -> None:
+        """(4) A tile as it is when it is full, or at the end."""
         derived, stored = tile.data(), self._source.tile(level, index, tile.width)
         if stored is None:
             self._missing.append(f"{self.derived.origin}: hash tile {index} of level {level} is not there")
@@ -174,15 +155,17 @@ class LedgerAudit:
     def finish(self) -> Report:
         """Settle what is owed and confront what was claimed."""
         self._owed.settle_all()
-        for level in range(len(self._tiles)):
-            self._check_tile(level)
+        for level, tile in enumerate(self._edge.growing):
+            if tile.width:
+                self._check_tile(level, self._edge.full(level), tile)
         derived = self.derived
         hearing = Hearing(derived, self.exchange, self._terms.claims)
         hearing.hear()
         self.findings += hearing.findings
-        self._deadlines.audited(derived.origin)
+        if self._deadlines is not None:
+            self._deadlines.audited(derived.origin)
         warnings = [*hearing.warnings, *self._warnings()]
-        ledger = AuditedLedger(derived.origin, derived.size, self._frontier.root())
+        ledger = AuditedLedger(derived.origin, derived.size, self._edge.root())
         return Report(
             derived.size, (ledger,), in_order(self.findings), tuple(warnings),
             (*self._missing, *hearing.missing),

@@ -13,7 +13,7 @@ from protocol.entry import Entry
 from protocol.parties import Agency
 from protocol.record import Record
 from protocol.signing import PublicKey, Signature
-from protocol.statements import Kind, Statement
+from protocol.statements import Kind, Statement, statement_hash
 
 SKEW_MS = limits.CLOCK_SKEW_SECONDS_MAX * 1000
 
@@ -68,9 +68,14 @@ class Accepted(Record):
     """The statement may stand, once ``checks`` hold; ``apply`` gives the exchange after it."""
 
     statement: Statement
-    digest: bytes
+    signed: Signed
     checks: tuple[SignatureCheck, ...]
     directory: Directory | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """What the statement is known by."""
+        return statement_hash(self.signed.kind, self.signed.statement)
 
 
 class Refused(Exception):
@@ -92,16 +97,20 @@ class Case(Record):
     exchange: Exchange
     statement: Any
     signed: Signed
-    digest: bytes
     signatures: tuple[Signature, ...]
     time: int
     lookup: Lookup
 
+    @property
+    def digest(self) -> bytes:
+        """What the statement is known by: asked for where something else is known by the same name, or may be."""
+        return statement_hash(self.signed.kind, self.signed.statement)
+
     def accept(self, signers: Iterable[tuple[PublicKey, Signature]], suite: int) -> Accepted:
         """(8) The signatures that are still to be checked."""
         message = signed_message(self.signed.kind, self.signed.statement)
-        checks = [SignatureCheck(key, message, signature, suite) for key, signature in signers]
-        return Accepted(self.statement, self.digest, tuple(checks))
+        checks = tuple([SignatureCheck(key, message, signature, suite) for key, signature in signers])
+        return Accepted(self.statement, self.signed, checks)
 
     def only_signature(self, key_id: bytes) -> Signature:
         """(4) The one signature, made with the key that the statement names."""

@@ -103,6 +103,11 @@ class Exchange:
         return {}
 
     @functools.cached_property
+    def _listing(self) -> dict[tuple[str, bytes], tuple[tuple[HeldBundle, PublicKey], ...]]:
+        """The bundles that list a seat, the newest first, by agency and key id: of those that signed something."""
+        return {}
+
+    @functools.cached_property
     def bearable(self) -> set[tuple[str, str, Label, tuple[Recipient, ...]]]:
         """Sender, feed, label and recipients that the judge let pass in this exchange (``keys/judge.py``, step 5)."""
         return set()
@@ -132,14 +137,17 @@ class Exchange:
 
     def seat_key(self, name: str, key_id: bytes, time: int) -> PublicKey | None:
         """A seat's signing key, if it is in force at ``time``."""
-        agency = self.agency(name)
-        if agency is None or self.is_revoked(name, key_id):
-            return None
-        for held in reversed(self.running(agency, time)):
-            for seat in held.bundle.seats:
-                if seat.signing.key_id == key_id:
-                    return seat.signing
-        return None
+        listing = self._listing.get((name, key_id))
+        if listing is None:
+            agency = self.agency(name)
+            if agency is None or self.is_revoked(name, key_id):
+                return None
+            newest_first = reversed(self.chain(agency))
+            seats = [(held, seat.signing) for held in newest_first for seat in held.bundle.seats]
+            listing = tuple((held, key) for held, key in seats if key.key_id == key_id)
+            if listing:
+                self._listing[name, key_id] = listing
+        return next((key for held, key in listing if held.runs(time)), None)
 
     def grace_ends(self) -> int:
         """Until when bulletins are admitted under the directory in force."""

@@ -37,7 +37,6 @@ from protocol.statements import (
     Revocation,
     Suspension,
     decode,
-    statement_hash,
 )
 from protocol.times import DAY_MS
 
@@ -72,8 +71,7 @@ def _judge(exchange: Exchange, signed: Signed, time: int, lookup: Lookup) -> Acc
         signatures = decode_signatures(signed.signatures)
     except ProtocolError as error:
         raise Refused(1, error.code, error.detail) from None
-    digest = statement_hash(signed.kind, signed.statement)
-    case = Case(exchange, statement, signed, digest, signatures, time, lookup)
+    case = Case(exchange, statement, signed, signatures, time, lookup)
     return _JUDGES[signed.kind](case)
 
 

@@ -189,7 +189,7 @@ class Frontier:
 
     def root(self) -> bytes:
         """The root of all leaves appended so far."""
-        return _fold(self._peaks) if self._peaks else EMPTY_ROOT
+        return fold(self._peaks)
 
     def copy(self) -> Frontier:
         """A frontier of the same leaves that grows on its own."""
@@ -212,12 +212,12 @@ def _range_hash(low: int, high: int, nodes: Nodes) -> bytes:
         level = (high - low).bit_length() - 1
         peaks.append(nodes(level, low >> level))
         low += 1 << level
-    return _fold(peaks)
+    return fold(peaks)
 
 
-def _fold(peaks: Sequence[bytes]) -> bytes:
-    """One root over complete subtrees, the largest first."""
-    return reduce(lambda right, left: node_hash(left, right), reversed(peaks))
+def fold(peaks: Sequence[bytes]) -> bytes:
+    """One root over complete subtrees, the largest first; over none, that of the empty tree."""
+    return reduce(lambda right, left: node_hash(left, right), reversed(peaks)) if peaks else EMPTY_ROOT
 
 
 def _skip_border(fn: int, sn: int) -> tuple[int, int]:

@@ -31,10 +31,7 @@ class Domain(bytes, Enum):
 
 def pae(*parts: bytes) -> bytes:
     """The encoding of ``parts``: no two lists share one."""
-    pieces = [_LE64(len(parts))]
-    for part in parts:
-        pieces += (_LE64(len(part)), part)
-    return b"".join(pieces)
+    return _LE64(len(parts)) + b"".join([_LE64(len(part)) + part for part in parts])
 
 
 def digest(domain: Domain, *parts: bytes) -> bytes:

@@ -20,8 +20,11 @@ class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         return msgspec.structs.replace(self, **changes)
 
 
-class WireRecord(Record):
-    """A record with a format of its own: the types of its fields are its bounds, ``check`` has what they cannot say."""
+class WireRecord(Record, gc=False):
+    """A record with a format of its own: the types of its fields are its bounds, ``check`` has what they cannot say.
+
+    It holds bytes, text, numbers and other records, so the garbage collector, which looks for cycles, need not know it.
+    """
 
     def encode(self) -> bytes:
         """Its bytes on the wire."""

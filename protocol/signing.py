@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
 
 from protocol import canonical, limits
-from protocol.canonical import Fields, Form, Hash, Wire
+from protocol.canonical import Form, Hash
 from protocol.errors import Malformed
 from protocol.pae import Domain, digest
 from protocol.record import WireRecord
@@ -26,50 +25,28 @@ def _exactly(length: int) -> msgspec.Meta:
     return msgspec.Meta(min_length=length, max_length=length)
 
 
-@dataclass(frozen=True)
-class PublicKey:
-    """Both halves of a signing key; every key holder has both."""
+class PublicKey(WireRecord, dict=True, gc=True):
+    """[ed25519, mldsa65]: both halves of a signing key; every key holder has both."""
 
-    ed25519: bytes
-    mldsa65: bytes
+    ed25519: Annotated[bytes, _exactly(ED25519_KEY_BYTES)]
+    mldsa65: Annotated[bytes, _exactly(MLDSA65_KEY_BYTES)]
 
     @functools.cached_property
     def key_id(self) -> bytes:
         """SHA-256 over both halves (SPEC §5.1)."""
         return digest(Domain.SIGNING_KEY_ID, self.ed25519, self.mldsa65)
 
-    def to_wire(self) -> Wire:
-        """[ed25519, mldsa65]."""
-        return [self.ed25519, self.mldsa65]
 
-    @classmethod
-    def from_wire(cls, value: object) -> PublicKey:
-        """[ed25519, mldsa65]."""
-        f = Fields(value, "public key", 2)
-        return cls(f.exactly("ed25519", ED25519_KEY_BYTES), f.exactly("mldsa65", MLDSA65_KEY_BYTES))
+class KemKey(WireRecord, dict=True, gc=True):
+    """[mlkem768, x25519]: the two public halves that a wrap is sealed to, ML-KEM-768 and X25519 (X-Wing)."""
 
-
-@dataclass(frozen=True)
-class KemKey:
-    """The two public halves that a wrap is sealed to: ML-KEM-768 and X25519 (X-Wing)."""
-
-    mlkem768: bytes
-    x25519: bytes
+    mlkem768: Annotated[bytes, _exactly(MLKEM768_KEY_BYTES)]
+    x25519: Annotated[bytes, _exactly(X25519_KEY_BYTES)]
 
     @functools.cached_property
     def key_id(self) -> bytes:
         """SHA-256 over both halves (SPEC §5.1)."""
         return digest(Domain.KEM_KEY_ID, self.mlkem768, self.x25519)
-
-    def to_wire(self) -> Wire:
-        """[mlkem768, x25519]."""
-        return [self.mlkem768, self.x25519]
-
-    @classmethod
-    def from_wire(cls, value: object) -> KemKey:
-        """[mlkem768, x25519]."""
-        f = Fields(value, "KEM key", 2)
-        return cls(f.exactly("mlkem768", MLKEM768_KEY_BYTES), f.exactly("x25519", X25519_KEY_BYTES))
 
 
 class Signature(WireRecord):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from protocol import limits
 from protocol.errors import Malformed, TooLarge
-from protocol.merkle import HASH_BYTES, Nodes, node_hash
+from protocol.merkle import HASH_BYTES, Nodes, fold, node_hash
 
 WIDTH = limits.TILE_HASHES
 HEIGHT = WIDTH.bit_length() - 1  # 8: the levels of the tree in one tile
@@ -69,12 +69,52 @@ class Tile:
         """The hash over all 256; IndexError while the tile is not full."""
         return self.node(HEIGHT, 0)
 
+    def peaks(self) -> list[bytes]:
+        """The largest subtrees that the tile's hashes make up, the largest first."""
+        width = self.width
+        return [self.node(row, (width >> row) - 1) for row in reversed(range(HEIGHT + 1)) if width >> row & 1]
+
     def data(self, width: int | None = None) -> bytes:
         """The tile's file, or that of the narrower tile it once was."""
         width = self.width if width is None else width
         if not 1 <= width <= self.width:
             raise IndexError(f"no {width} hashes in a tile of width {self.width}")
         return bytes(self._rows[0][: width * HASH_BYTES])
+
+
+class Edge:
+    """A tree that only grows, kept as the tile that grows at each level: its root, and its tiles as they become full.
+
+    It grows by leaves and nothing else, so what comes of it checks nodes and tiles that others have stored.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.growing: list[Tile] = []  # by level
+
+    def append(self, leaf: bytes) -> list[Tile]:
+        """Add one leaf hash; the tiles that it fills, the lowest level first. Each is a hash one level up."""
+        self.size += 1
+        filled: list[Tile] = []
+        digest: bytes | None = leaf
+        while digest is not None:
+            level = len(filled)
+            if level == len(self.growing):
+                self.growing.append(Tile())
+            tile = self.growing[level]
+            digest = tile.append(digest)
+            if digest is not None:
+                filled.append(tile)
+                self.growing[level] = Tile()
+        return filled
+
+    def full(self, level: int) -> int:
+        """How many tiles of a level are full."""
+        return self.size >> (HEIGHT * (level + 1))
+
+    def root(self) -> bytes:
+        """The root of all leaves appended so far."""
+        return fold([peak for tile in reversed(self.growing) for peak in tile.peaks()])
 
 
 def nodes(tile: Callable[[int, int], Tile]) -> Nodes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from clients.errors import Declined
 from keys.claims import open_signed
 from keys.finding import Report
 from protocol.entry import Entry
+from tests.support.altering import replace
 from tests.support.caller import Caller
 from tests.support.checks import check_ledger
 from tests.support.door import logged_in

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from keys.errors import BadSignature
 from keys.judge import Refused
 from keys.secret import Secret
 from protocol.statements import Kind
+from tests.support.altering import replace
 from tests.support.live import PASSPHRASE, now_ms, world_of_today
 from tests.support.world import ORIGINS, World, digest_of, open_ledger, seed, signing_key
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from broker.node import Node
@@ -14,6 +13,7 @@ from clients.home import Home
 from keys.claims import parsed
 from keys.finding import Report
 from protocol.statements import Bulletin
+from tests.support.altering import replace
 from tests.support.forks import HONEST, PIN, REWRITTEN, SIZE, fork
 from tests.support.live import PASSPHRASE, live_node, now_ms, seat_home, world_of_today
 from tests.support.world import NOW, ORIGINS, World, admit

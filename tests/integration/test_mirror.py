@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from protocol.names import format_id
 from protocol.page import Item, Part
 from protocol.statements import Bulletin, Kind
 from protocol.treehead import Receipt
+from tests.support.altering import replace
 from tests.support.caller import Caller
 from tests.support.door import logged_in, post, refusal, until
 from tests.support.live import now_ms

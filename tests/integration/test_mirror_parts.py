@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from protocol.merkle import leaf_hash
 from protocol.page import Item, Part
 from protocol.statements import Bulletin, Kind
 from protocol.treehead import TreeHead
+from tests.support.altering import replace
 from tests.support.mirroring import Site
 from tests.support.world import CONTENT, NOW, ORIGINS, World, signed, signing_key
 

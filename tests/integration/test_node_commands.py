@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from clients.archive import Archive
 from clients.auditor import export_node
 from clients.transport import Wire
 from keys.keyring import write_private
+from tests.support.altering import replace
 from tests.support.door import post
 from tests.support.forks import SIZE, fork, honest, rewritten
 from tests.support.live import free_port, now_ms, world_of_today

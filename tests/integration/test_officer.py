@@ -7,10 +7,10 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from protocol.statements import Suspect
+from tests.support.altering import replace
 from tests.support.live import free_port, live_node, now_ms, world_of_today
 from tests.support.officers import Officer, officer
 

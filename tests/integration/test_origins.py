@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from clients.client import Client
 from clients.errors import Tampering
 from protocol.page import Part
 from protocol.statements import Bulletin
+from tests.support.altering import replace
 from tests.support.live import now_ms
 from tests.support.twoledgers import TwoLedgers, node_of
 from tests.support.world import ORIGINS, World, first_directory, node

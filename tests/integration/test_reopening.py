@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from tests.integration.test_path import post
+from tests.support.altering import replace
 from tests.support.live import live_node, seat, world_of_today
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from clients.transport import Wire
 from protocol.content import Version
 from protocol.page import Part, decode_page
 from protocol.stream import format_credit
+from tests.support.altering import replace
 from tests.support.door import logged_in, post, until
 from tests.support.live import live_node, world_of_today
 from tests.support.world import CONTENT, World

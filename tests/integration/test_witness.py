@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from protocol.addcheckpoint import SIZE_MEDIA_TYPE, AddCheckpoint, decode_lines
 from protocol.checkpoint import Checkpoint, split_timestamped
 from protocol.merkle import EMPTY_ROOT
 from protocol.note import COSIGNATURE_ED25519, COSIGNATURE_MLDSA44, Note, SignatureLine
+from tests.support.altering import replace
 from tests.support.door import until
 from tests.support.submitting import TIME_S, KnownLogs, SubmittingLog, cosigner_keys, log_signer
 

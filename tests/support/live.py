@@ -6,7 +6,6 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from keys.keyring import Keyring
 from keys.secret import Secret
 from khunjerab.reach import reach_with
 from khunjerab.witnesses import HttpWitness
+from tests.support.altering import replace
 from tests.support.world import (
     ORIGINS,
     World,

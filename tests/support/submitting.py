@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from keys.lognote import CosignerKeys, LogSigner
 from protocol import merkle
@@ -12,6 +12,7 @@ from protocol.checkpoint import Checkpoint
 from protocol.merkle import leaf_hash
 from protocol.note import Note, SignatureLine, VerifierKey
 from tests.support import trees
+from tests.support.altering import replace
 from tests.support.world import seed
 
 TIME_S = 1_800_000_000

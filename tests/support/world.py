@@ -15,7 +15,7 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +52,7 @@ from protocol.statements import (
 )
 from protocol.times import DAY_MS, parse_time
 from protocol.treehead import Receipt
+from tests.support.altering import replace
 
 NOW = parse_time("2026-11-24T08:00:00Z")  # when every world begins; its first bundles start here
 HOUR_MS, BUNDLE_MS = 3_600_000, 31 * DAY_MS

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from clients.bundles import KEM_KEYS_LOW, Plan, plan_of, sign_ahead, why_not_now
@@ -18,6 +16,7 @@ from protocol.card import Card
 from protocol.entry import Entry, Submission
 from protocol.statements import KeyBundle
 from protocol.times import DAY_MS
+from tests.support.altering import replace
 from tests.support.paper import PaperLedger
 from tests.support.world import NOW, World, kem_key, signing_key
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from protocol.policy import Policy
 from protocol.signing import Signature
 from protocol.statements import Kind
 from protocol.times import DAY_MS
+from tests.support.altering import replace
 from tests.support.world import CUSTODIANS, NOW, World, node, signing_key
 
 WORLD = World.found()

@@ -1,7 +1,5 @@
 """keys/witnessing.py: the default policy of an origin, and whose cosignatures meet it."""
 
-from dataclasses import replace
-
 import pytest
 
 from keys.lognote import CosignerKeys
@@ -11,6 +9,7 @@ from protocol.directory import Directory
 from protocol.errors import Malformed, ProofFailed
 from protocol.note import Note, SignatureLine
 from protocol.tlogpolicy import NONE, Policy, Witness
+from tests.support.altering import replace
 from tests.support.world import ORIGINS, first_directory, node, node_keys, seed
 
 PK, CN = ORIGINS["PK"], ORIGINS["CN"]

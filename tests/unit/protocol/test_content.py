@@ -1,6 +1,5 @@
 """protocol/content.py: what recipients read."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from protocol import canonical, limits
 from protocol.content import CATEGORIES, Attachment, Content, Place, Point, Version
 from protocol.errors import ProtocolError, TooLarge
+from tests.support.altering import replace
 
 SOST = Point(36_691_000, 74_824_000)
 AREA = (SOST, Point(36_700_000, 74_824_000), Point(36_700_000, 74_830_000), SOST)

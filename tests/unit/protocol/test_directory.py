@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from protocol.label import Clearance, Label
 from protocol.note import COSIGNATURE_ED25519, ED25519, VerifierKey
 from protocol.strictjson import dumps
 from protocol.times import DAY_MS
+from tests.support.altering import replace
 from tests.support.edits import edited
 from tests.support.world import first_directory
 

@@ -1,7 +1,6 @@
 """protocol/policy.py: what both nations agreed."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from protocol.errors import Malformed, ProtocolError
 from protocol.label import Equivalence
 from protocol.policy import CHINA, PAKISTAN, Policy
+from tests.support.altering import replace
 from tests.support.edits import edited
 
 POLICY = Policy()

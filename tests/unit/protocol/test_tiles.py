@@ -4,7 +4,7 @@ import pytest
 
 from protocol import limits, merkle, tiles
 from protocol.errors import Malformed, TooLarge
-from protocol.tiles import Tile, TilePath
+from protocol.tiles import Edge, Tile, TilePath
 from tests.support import trees
 
 
@@ -41,6 +41,23 @@ def test_a_tile_holds_every_inner_node_that_its_hashes_complete(width: int) -> N
     for row in (-1, 9):
         with pytest.raises(IndexError):
             tile.node(row, 0)
+
+
+def test_an_edge_has_the_root_and_the_tiles_of_what_was_appended() -> None:
+    """At every size around what fills a tile, two levels up. SPEC 9.3.1, 9.3.3."""
+    leaves = trees.numbered_leaves(256 * 256 + 2)
+    edge, frontier, filled = Edge(), merkle.Frontier(), [bytearray(), bytearray()]
+    assert edge.root() == merkle.EMPTY_ROOT
+    for size, leaf in enumerate(leaves, 1):
+        frontier.append(leaf)
+        for level, tile in enumerate(edge.append(leaf)):
+            filled[level] += tile.data()
+            assert edge.full(level) == size // 256 ** (level + 1)
+        if size < 600 or size % 256 in {0, 1, 255}:
+            assert edge.root() == frontier.root()
+    assert filled[0] == b"".join(leaves[: 256 * 256])
+    assert filled[1] == b"".join(trees.defined_root(leaves[at : at + 256]) for at in range(0, 256 * 256, 256))
+    assert [tile.width for tile in edge.growing] == [2, 0, 1]
 
 
 def test_a_tile_gives_the_data_of_every_narrower_tile_it_was() -> None:
