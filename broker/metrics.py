@@ -82,7 +82,7 @@ class _State(Collector):
             yield GaugeMetricFamily(name, text, value=float(value))
         yield from _peers(node)
         if node.witness is not None:
-            yield from _cosigning(node.witness)
+            yield from cosigning(node.witness)
         if node.asking is not None:
             yield from _cosigned(node.asking, now)
 
@@ -117,8 +117,8 @@ def _cosigned(asking: Asking, now_ms: int) -> Iterator[Metric]:
     yield from (sizes, ages, failures)
 
 
-def _cosigning(witness: Witness) -> Iterator[Metric]:
-    """What this node does for its peers."""
+def cosigning(witness: Witness) -> Iterator[Metric]:
+    """What a node does for its peers, and a witness by itself for anybody."""
     answers = CounterMetricFamily("khunjerab_witness_answers", "To add-checkpoint, by status.", labels=["status"])
     for status, count in sorted(witness.answers.items()):
         answers.add_metric([str(status)], count)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from broker import retention
 from broker.deliveries import Deliveries
@@ -241,6 +242,11 @@ class Node:
             log.error("directory-in-grace", version=version, days_left=round(grace, 1))
         elif left <= DIRECTORY_WARNING_DAYS:
             log.warning("directory-ends-soon", version=version, days_left=round(left, 1))
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Its metrics."""
+        return self.metrics.registry
 
     def state(self) -> dict[str, Any]:
         """What ``/readyz`` and ``node status`` show."""

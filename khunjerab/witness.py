@@ -16,6 +16,7 @@ import typer
 from broker import logs
 from broker.http import server
 from broker.quota import Budget
+from broker.witness.alone import WitnessAlone
 from broker.witness.home import SEED_BYTES_OF_WITNESS, WitnessConfig, WitnessHome
 from broker.witness.witness import Witness, holds_nothing_to_compare
 from clients.commands.context import AsJson, context_of
@@ -36,11 +37,12 @@ def init(
     name: Annotated[str, typer.Option(help="What its keys are called, for ever: a URL without scheme.")],
     url: Annotated[str, typer.Option(help="Where logs reach it.")],
     listen: Annotated[str, typer.Option(help="HOST:PORT to bind.")],
+    admin: Annotated[str, typer.Option(help="HOST:PORT of metrics and health, on loopback.")] = "",
 ) -> None:
     """Make a witness's keys, certificate and empty store, and print the lines by which others know it."""
     context = context_of(ctx)
     passphrase = find_passphrase(context.passphrase_file, new=True)
-    config = WitnessConfig(name, url, listen)
+    config = WitnessConfig(name, url, listen, admin)
     home = WitnessHome.create(context.home, config, passphrase, Secret(os.urandom(SEED_BYTES_OF_WITNESS)))
     lines = _policy_lines(home.config, home.keys(passphrase))
     write_private(context.home / "witness.policy", "".join(f"{line}\n" for line in lines).encode())
@@ -90,14 +92,15 @@ async def _serve(home: WitnessHome, keys: CosignerKeys) -> None:
     witness = Witness(keys, home.store(), known, holds_nothing_to_compare, lambda: time.time_ns() // 1_000_000_000)
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    with contextlib.closing(witness):
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(witness.close)
+        if config.admin:
+            watched = await server.serve_admin(WitnessAlone(witness, known), config.admin)
+            stack.push_async_callback(watched.cleanup)
         tls = server.tls_context(home.folder / "tls.pem") if server.uses_tls(config.url) else None
-        runner = await server.serve_witness(witness, config.listen, tls)
-        try:
-            say(f"witness {config.name} at {config.url}, {len(list(known))} logs")
-            await stop.wait()
-        finally:
-            await runner.cleanup()
+        stack.push_async_callback((await server.serve_witness(witness, config.listen, tls)).cleanup)
+        say(f"witness {config.name} at {config.url}, {len(list(known))} logs")
+        await stop.wait()
     say("stopped")
 
 

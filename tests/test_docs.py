@@ -98,10 +98,11 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert dead == []
 
 
-def test_the_unit_starts_what_is_there() -> None:
+@pytest.mark.parametrize("kind", ["node", "witness"])
+def test_the_unit_starts_what_is_there(kind: str) -> None:
     """The command of the unit is one of ours, isolated from the folder that it runs in."""
-    unit = (ROOT / "deploy" / "khunjerab-node.service").read_text("utf-8")
+    unit = (ROOT / "deploy" / f"khunjerab-{kind}.service").read_text("utf-8")
     start = re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)
     assert start
     assert " -I -m khunjerab " in start[1]
-    assert start[1].endswith(" node serve")
+    assert start[1].endswith(f" {kind} serve")

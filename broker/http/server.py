@@ -12,6 +12,7 @@ from aiohttp import web
 
 from broker.errors import NodeHomeError
 from broker.http import admin, evidence, exchange, log, witness
+from broker.http.admin import Watched
 from broker.http.intake import Intake
 from broker.http.request import MEMBERS, MEMBERS_BYTES_MAX, NODE, STRANGERS, STRANGERS_BYTES_MAX, problems
 from broker.http.witness import WITNESS
@@ -125,11 +126,11 @@ async def _serve(app: web.Application, listen: str, tls: ssl.SSLContext | None) 
     return await run_application(app, listen, tls)
 
 
-async def serve_admin(node: Node, listen: str) -> web.AppRunner:
+async def serve_admin(watched: Watched, listen: str) -> web.AppRunner:
     """Metrics and health. Raises NodeHomeError for any address but loopback's: it tells who exchanges how much."""
     if not is_loopback(parse_listen(listen)[0]):
         raise NodeHomeError(f"metrics and health are for loopback only, and {listen} is not")
-    return await run_application(admin.application(node), listen, None)
+    return await run_application(admin.application(watched), listen, None)
 
 
 async def run_application(app: web.Application, listen: str, tls: ssl.SSLContext | None) -> web.AppRunner:

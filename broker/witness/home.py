@@ -29,6 +29,7 @@ class WitnessConfig:
     name: str  # of its keys, for ever: a URL without scheme
     url: str  # where logs reach it; https, or http on loopback
     listen: str  # HOST:PORT that it binds
+    admin: str = ""  # HOST:PORT of metrics and health, loopback only; empty for none
 
 
 class WitnessHome:

@@ -31,7 +31,7 @@ from protocol.addcheckpoint import SIZE_MEDIA_TYPE, AddCheckpoint, encode_lines,
 from protocol.checkpoint import Checkpoint
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.merkle import verify_consistency
-from protocol.note import Note, VerifierKey
+from protocol.note import Note, SignatureLine, VerifierKey
 
 TEXT_MEDIA_TYPE = "text/plain; charset=utf-8"
 WAITING_MAX = 16  # requests of one log that are judged, or wait for the mirror, at a time
@@ -91,6 +91,7 @@ class Witness:
         self.holds = holds
         self.disputed: Disputed = _no_dispute
         self.answers = Counter[int]()  # by status
+        self.failure: str | None = None  # of the store, until it does its work again
         self._keys, self._logs, self._clock_s = keys, logs, clock_s
         self._waiting = Counter[str]()
         self._thread = ThreadPoolExecutor(1, "witness")
@@ -108,8 +109,11 @@ class Witness:
             answer = refused.answer
         except BrokerError as error:  # the next request reads the store again
             log.error("witness-store-failed", error=str(error))  # noqa: TRY400 - no trace in the log
+            self.failure = str(error)
             answer = Answer(503, b"the witness cannot write\n")
         self.answers[answer.status] += 1
+        if answer.status == 200:  # noqa: PLR2004
+            self.failure = None
         return answer
 
     async def _add(self, body: bytes) -> Answer:
@@ -177,6 +181,9 @@ class Witness:
         before = self.store.kept(checkpoint.origin)
         _check_extends(request, before)
         time_s = max(self._clock_s(), before.time_s, 1)  # 0 would claim nothing, and the past was claimed for others
+        said = self._lines_of(before)
+        if said and (before.size, before.time_s) == (checkpoint.size, time_s):  # durable, and as fresh as can be
+            return Answer(200, encode_lines(said))
         lines = self._keys.lines(checkpoint, time_s)
         note = Note(checkpoint.text(), (*opened.log_lines, *lines)).encode()
         try:
@@ -184,6 +191,12 @@ class Witness:
         except Overtaken:
             raise _conflict(self.store.kept(checkpoint.origin)) from None
         return Answer(200, encode_lines(lines))
+
+    def _lines_of(self, kept: Kept) -> list[SignatureLine]:
+        """What these keys said of the row. Said again, repeats cost no signature and no write, whoever sends them."""
+        names = {(key.name, key.key_id) for key in self._keys.vkeys()}
+        lines = Note.parse(kept.note).lines if kept.note else ()
+        return [line for line in lines if (line.name, line.key_id) in names]
 
     def _dispute(self, kept: Kept, request: AddCheckpoint) -> None:
         log.info("witness-refused-tree", origin=kept.origin, kept=kept.size, size=request.checkpoint.size)

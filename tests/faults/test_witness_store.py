@@ -32,15 +32,17 @@ KILLS = 6
 
 
 class Failing:
-    """A connection whose n-th statement fails: before it is done, or after."""
+    """A connection of which a statement fails, the n-th or the first of a kind: before it is done, or after."""
 
-    def __init__(self, inner: sqlite3.Connection, at: int, *, happened: bool) -> None:
+    def __init__(self, inner: sqlite3.Connection, at: int | str, *, happened: bool) -> None:
         self._inner, self._at, self._happened = inner, at, happened
         self.seen: list[str] = []
 
     def execute(self, sql: str, values: tuple[object, ...] = ()) -> Any:
         self.seen.append(sql.split(None, 1)[0])
-        failing = len(self.seen) - 1 == self._at
+        failing = self._at == (len(self.seen) - 1 if isinstance(self._at, int) else self.seen[-1])
+        if failing:
+            self._at = -1
         if failing and not self._happened:
             raise sqlite3.OperationalError("disk I/O error")
         result = self._inner.execute(sql, values)

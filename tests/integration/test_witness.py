@@ -11,7 +11,7 @@ import pytest
 from broker.witness import store, witness
 from broker.witness.store import WitnessStore, digest_of
 from broker.witness.witness import Answer, Witness, holds_nothing_to_compare
-from keys.lognote import open_checkpoint
+from keys.lognote import CosignerKeys, open_checkpoint
 from protocol import limits, merkle
 from protocol.addcheckpoint import SIZE_MEDIA_TYPE, AddCheckpoint, decode_lines
 from protocol.checkpoint import Checkpoint, split_timestamped
@@ -249,6 +249,33 @@ async def test_the_same_checkpoint_is_cosigned_again(make: Make) -> None:
     clock.now_s += 60
     again = await cosigned(subject, LOG, 9, 9)
     assert (times_of(first), times_of(again)) == ({TIME_S}, {TIME_S + 60})
+
+
+async def test_repeats_within_a_second_cost_no_signature_and_no_write(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can send what a log has signed, as often as he likes. SPEC 9.7.4, 9.7.6."""
+    clock = Clock()
+    subject = make(clock=clock)
+    first = await cosigned(subject, LOG, 0, 9)
+    with monkeypatch.context() as patched:
+        patched.setattr(WitnessStore, "advance", None)
+        patched.setattr(CosignerKeys, "lines", None)
+        for _ in range(5):
+            assert await cosigned(subject, LOG, 9, 9) == first
+    clock.now_s += 1
+    assert await cosigned(subject, LOG, 9, 9) != first
+
+
+async def test_other_keys_over_the_same_store_sign_for_themselves(make: Make) -> None:
+    """As after the node was given new ones: what the old ones said is not what these say. SPEC 9.7.3."""
+    subject = make()
+    await cosigned(subject, LOG, 0, 9)
+    renewed = cosigner_keys("w.example/renewed")
+    subject._keys = renewed
+    answer = await subject.add_checkpoint(LOG.request(9, 9))
+    names = {line.name for line in decode_lines(answer.body)}
+    assert (answer.status, names) == (200, {renewed.name})
 
 
 async def test_logs_do_not_know_of_each_other(make: Make) -> None:

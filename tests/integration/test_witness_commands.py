@@ -17,16 +17,24 @@ import aiohttp
 import pytest
 
 from broker.home import NodeHome
-from broker.witness.store import digest_of
+from broker.http import server
+from broker.witness import store
+from broker.witness.alone import WitnessAlone
+from broker.witness.logs import PolicyLogs
+from broker.witness.store import WitnessStore, digest_of
+from broker.witness.witness import Witness as Subject
+from broker.witness.witness import holds_nothing_to_compare
 from keys.lognote import open_checkpoint
 from khunjerab.witnesses import HttpWitness
 from protocol.addcheckpoint import decode_lines
 from protocol.note import Note
 from protocol.tlogpolicy import Policy, Witness
+from tests.faults.test_witness_store import Failing
+from tests.integration.test_admin import get, metrics
 from tests.support.door import logged_in, post, until
 from tests.support.live import PASSPHRASE, free_port, live_node, world_of_today
 from tests.support.process import make_home
-from tests.support.submitting import SubmittingLog, log_signer
+from tests.support.submitting import TIME_S, SubmittingLog, cosigner_keys, log_signer
 from tests.support.world import ORIGINS, node_keys
 
 NAME = "w.example/one"
@@ -134,6 +142,31 @@ async def test_a_witness_of_a_third_party(witness: WitnessProcess, tmp_path: Pat
         status, said, _ = await witness.typed("status", "--json")
     (row,) = json.loads(said)["logs"]
     assert (status, row["origin"], row["known"], row["size"]) == (0, LOG.origin, True, 20)
+
+
+async def test_its_operator_sees_what_it_does(tmp_path: Path) -> None:
+    """Metrics and readiness on loopback, and 503 while it cannot write."""
+    path = tmp_path / "witness.db"
+    store.create(path)
+    known = PolicyLogs([Policy.parse(policy_of(LOG))])
+    subject = Subject(cosigner_keys(NAME), WitnessStore(path), known, holds_nothing_to_compare, lambda: TIME_S)
+    listen = f"127.0.0.1:{free_port()}"
+    runner = await server.serve_admin(WitnessAlone(subject, known), listen)
+    try:
+        await subject.add_checkpoint(LOG.request(0, 9))
+        told = await metrics(f"http://{listen}")
+        assert told["khunjerab_witness_answers_total200"] == 1
+        assert told[f"khunjerab_witness_size{LOG.origin}"] == 9
+        writer = subject.store._writer
+        subject.store._writer = Failing(writer, "COMMIT", happened=False)  # type: ignore[assignment]
+        assert (await subject.add_checkpoint(LOG.request(9, 20))).status == 503
+        status, text = await get(f"http://{listen}/readyz")
+        assert (status, json.loads(text)["storage"]) == (503, "disk I/O error")
+        assert (await subject.add_checkpoint(LOG.request(9, 20))).status == 200
+        assert (await get(f"http://{listen}/readyz"))[0] == 200
+    finally:
+        await runner.cleanup()
+        subject.close()
 
 
 async def test_a_node_has_it_cosign(tmp_path: Path) -> None:

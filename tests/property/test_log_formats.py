@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from keys.lognote import open_checkpoint
 from protocol import limits, merkle, tiles
+from protocol.addcheckpoint import AddCheckpoint
 from protocol.checkpoint import Checkpoint, join_timestamped, split_timestamped
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.merkle import Frontier
@@ -69,12 +70,26 @@ def policies(draw: st.DrawFn) -> Policy:
     )
 
 
+@st.composite
+def requests(draw: st.DrawFn) -> AddCheckpoint:
+    """What is asked of a witness: an old size, a proof, a checkpoint."""
+    checkpoint = draw(checkpoints)
+    signed = Note(checkpoint.text(), tuple(draw(st.lists(lines, min_size=1, max_size=4))))
+    path = tuple(draw(st.lists(hashes, max_size=63)))
+    return AddCheckpoint(draw(st.integers(0, checkpoint.size)), path, signed)
+
+
 CODECS: dict[str, tuple[Callable[[str], Any], Callable[[Any], str], st.SearchStrategy[Any]]] = {
     "vkey": (VerifierKey.parse, VerifierKey.encode, keys),
     "line": (SignatureLine.parse, SignatureLine.encode, lines),
     "note": (Note.parse, Note.encode, notes),
     "checkpoint": (Checkpoint.parse, Checkpoint.text, checkpoints),
     "tlog-proof": (TlogProof.parse, TlogProof.encode, proofs),
+    "add-checkpoint": (
+        lambda text: AddCheckpoint.parse(text.encode("utf-8", "surrogatepass")),
+        lambda request: request.encode().decode(),
+        requests(),
+    ),
     "tlog-policy": (Policy.parse, Policy.encode, policies()),
 }
 codecs = pytest.mark.parametrize("codec", CODECS)
