@@ -19,7 +19,7 @@ from broker.storage.sqlite import SqliteStorage, copy_ledger
 from broker.tree import Tree
 from keys.keyring import write_private
 
-FILES = ("keyring", "tls.pem", "card.json", "node.toml")  # node.toml last: without it a folder is no home
+FILES = ("keyring", "tls.pem", "card.json", "peers.toml", "node.toml")  # node.toml last: without it a folder is no home
 LEDGER = "ledger.db"
 RESTORED = "restored from a backup: it may be older than what this node has promised"
 

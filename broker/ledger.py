@@ -206,13 +206,17 @@ class Ledger:
         """The durable append. On a thread of its own it holds nobody up; when it returns, promises may be made."""
         self.storage.append(built.entries, built.tiles)
 
+    def reopen(self) -> None:
+        """What is durable, judged anew, under a head signed now if nothing is broken: after a tail was taken back."""
+        self.tree.reload()
+        self._restore_state()
+
     def abandon(self) -> None:
         """After a commit that failed: believe only what is durable. The group may be in it, or not.
 
         If this raises, nothing has changed, and it is called again before anything is built.
         """
-        self.tree.reload()
-        self._restore_state()
+        self.reopen()
 
     def advance(self, built: Built) -> None:
         """The state after a committed group. Nothing is signed."""

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from broker.errors import BrokerError
 from broker.ledger import new_entry
 from broker.passage import VERIFY_THREADS, Arriving, Passage
+from broker.sealed import split_wraps, whole
 from broker.storage.contract import EVERYONE, NewEntry, Published
 from broker.storage.mirrored import Flag, Mirrored, MirrorStorage
 from broker.tree import Tree
@@ -32,7 +33,7 @@ from keys.errors import BadSignature
 from keys.exchange import Exchange
 from keys.replay import Replay, Step
 from protocol import canonical, limits
-from protocol.entry import WRAP_BYTES, Entry, Link, Submission
+from protocol.entry import Entry, Link, Submission
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.merkle import EMPTY_ROOT, leaf_hash, verify_consistency
 from protocol.page import Item, Part
@@ -282,13 +283,7 @@ class Mirror:
         body, joined = item.body, item.wrap or b""
         if body is None and not item.withheld and self.is_wanted(bulletin):
             body, joined = await fetch(bulletin.body) or (None, b"")
-        wraps = tuple(joined[at : at + WRAP_BYTES] for at in range(0, len(joined), WRAP_BYTES))
-        hashes = tuple(hashlib.sha256(wrap).digest() for wrap in wraps)
-        if body is None or hashlib.sha256(body).digest() != bulletin.body:
-            return b"", ()
-        if hashes != tuple(wrap.hash for wrap in bulletin.wraps):
-            return b"", ()
-        return body, wraps
+        return whole(bulletin, body, split_wraps(joined))
 
     def is_wanted(self, bulletin: Bulletin) -> bool:
         """Whether any recipient is at home at this node."""

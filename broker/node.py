@@ -121,6 +121,14 @@ class Node:
         """Why this node signs nothing; None if it does."""
         return self.standing.not_signing
 
+    def resume(self) -> None:
+        """Sign again, over a ledger that has become whole (``broker/recovery.py``)."""
+        self.ledger.reopen()
+        if self.ledger.broken is None:
+            self.standing.resume()
+        self.pages.forget()
+        self.news.wake_all()
+
     async def start(self) -> None:
         """Publish once, then run everything that goes on by itself. If one of it dies, ``failed`` says so."""
         await self.publish()

@@ -55,13 +55,12 @@ class Pages:
         return [self.own, *self._mirrored.values()]
 
     def for_reader(self, session: Session, after: Cursor, known: Cursor) -> list[Deliveries]:
-        """Which ledgers a reader is given. A peer's node gets this node's, and its own if it asks for that."""
-        mirrored = list(self._mirrored.values())
-        if session.speaker.mirrors:
-            mirrored = [
-                one for one in mirrored if one.shown.origin == session.speaker.origin and one.shown.origin in after
-            ]
-        return [self.own, *(one for one in mirrored if one.serves(*_place(one, after, known)))]
+        """Which ledgers a reader is given. A peer's node gets this node's; or, if it asks for that, its own alone."""
+        speaker, mirrored = session.speaker, self._mirrored.values()
+        served = [one for one in mirrored if one.serves(*_place(one, after, known))]
+        if not speaker.mirrors:
+            return [self.own, *served]
+        return [one for one in served if one.shown.origin == speaker.origin] if speaker.origin in after else [self.own]
 
     def require_served(self, after: Cursor, known: Cursor) -> None:
         """Raise Problem for a cursor that cannot be served."""

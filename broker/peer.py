@@ -68,6 +68,9 @@ class PeerWire(Protocol):
     async def body(self, sha256: bytes) -> tuple[bytes, bytes] | None:
         """A body and all its wraps, joined; None where the peer has it no more."""
 
+    async def mirrored_checkpoint(self, origin: str) -> str:
+        """The newest checkpoint of another ledger that it holds; empty where it has none."""
+
     async def tile(self, path: TilePath) -> bytes | None:
         """A hash tile of its own ledger; None where it has none."""
 

@@ -15,6 +15,7 @@ from broker.errors import BrokerError, NodeHomeError
 from broker.mirror import Contradicted, Mirror, Taken
 from broker.peer import FILE, PeerAway, PeerConfig, Reach, load_peers
 from broker.peering import Peering
+from broker.recovery import Recovery
 from protocol.checkpoint import Checkpoint
 from protocol.tiles import TilePath, partial_width
 
@@ -34,7 +35,7 @@ class Peers:
         """Of ``node``, whose folder is ``home``; mirrors that were made before are served at once."""
         self._node, self._ledger, self.mirrors = node, node.ledger, node.mirrors
         self._home, self._reach = home, reach
-        self._copies = Copies(node.ledger, node.writer)
+        self._copies, self.recovery = Copies(node.ledger, node.writer), Recovery(node)
         self._lanes: dict[str, tuple[Peering, asyncio.Task[None]]] = {}
         self._read: object = None  # what the file was when it was last read
         versions = self._ledger.exchange.versions.values()
@@ -56,6 +57,7 @@ class Peers:
                 for mirror in self.mirrors:
                     await self._copies.enter(mirror)
                 await self._copies.retry()
+                await self.recovery.run([lane for lane, _ in self._lanes.values()])
                 await asyncio.sleep(REFRESH_SECONDS)
         finally:
             for _, lane in self._lanes.values():

@@ -9,14 +9,13 @@ halt lifted.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from broker.errors import LedgerBroken
 from broker.ledger import Beside, Ledger, Staged
-from broker.storage.contract import Storage, StoredWrap
+from broker.sealed import whole
+from broker.storage.contract import Storage
 from keys.errors import BadSignature
 from keys.judge import Refused, judge
 from keys.lognote import open_checkpoint
@@ -27,7 +26,7 @@ from protocol.errors import ProtocolError
 from protocol.limits import TILE_HASHES
 from protocol.merkle import Frontier, leaf_hash
 from protocol.note import Note, VerifierKey
-from protocol.statements import Bulletin, DirectoryVersion, Statement, decode
+from protocol.statements import Bulletin, DirectoryVersion, decode
 
 
 class Tail(Protocol):
@@ -70,14 +69,31 @@ class StoredTail:
         """As stored."""
         return self._storage.directory(sha256)
 
-    def body(self, sha256: bytes) -> bytes | None:
-        """As stored; None if it is expunged."""
-        index = self._storage.body_index(sha256)
-        return None if index is None else self._storage.body(index)
+    def sealed(self, index: int, bulletin: Bulletin) -> tuple[bytes, tuple[bytes, ...]]:
+        """As stored; nothing if it is expunged."""
+        return whole(bulletin, self._storage.body(index), (wrap.data for wrap in self._storage.wraps(index)))
 
-    def wraps(self, index: int) -> Sequence[StoredWrap]:
-        """As stored."""
-        return self._storage.wraps(index)
+
+class Alongside(Protocol):
+    """What lies beside the entries of a tail."""
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """The JSON of a directory version."""
+
+    def sealed(self, index: int, bulletin: Bulletin) -> tuple[bytes, tuple[bytes, ...]]:
+        """Body and wraps of a bulletin, those that were signed, whole or none."""
+
+
+class _Unsealed:
+    """An export has no wraps, so its bodies are of no use to anyone."""
+
+    def __init__(self, tail: Tail) -> None:
+        self.directory = tail.directory
+
+    def sealed(self, index: int, bulletin: Bulletin) -> tuple[bytes, tuple[bytes, ...]]:
+        """They come back when their sender posts them again."""
+        del index, bulletin
+        return b"", ()
 
 
 def take_back(ledger: Ledger, tail: Tail, log_keys: Sequence[VerifierKey]) -> int:
@@ -93,11 +109,11 @@ def take_back(ledger: Ledger, tail: Tail, log_keys: Sequence[VerifierKey]) -> in
     recorded = ledger.storage.newest_recorded()
     if recorded and recorded.size > max(checkpoint.size, ledger.tree.size):  # (3)
         raise LedgerBroken(f"{recorded.size} entries were signed for, and what is there ends at {checkpoint.size}")
-    start = ledger.tree.size
+    start, beside = ledger.tree.size, tail if isinstance(tail, StoredTail) else _Unsealed(tail)
     stop = max(checkpoint.size, tail.size()) if isinstance(tail, StoredTail) else checkpoint.size
     for data in _entries(tail, start, stop):
-        _admit_again(ledger, tail, data)  # (4)
-    _require_known_trees(ledger)
+        admit_again(ledger, data, beside)  # (4)
+    require_known_trees(ledger)
     ledger.storage.record_root(checkpoint.size, checkpoint.root)
     ledger.storage.halt(None)  # commit point: from here on this node signs
     return ledger.tree.size - start
@@ -115,7 +131,7 @@ def _require_one_history(ledger: Ledger, tail: Tail, checkpoint: Checkpoint) -> 
         raise LedgerBroken(f"what is here and what is there do not hash to the checkpoint at {checkpoint.size}")
 
 
-def _require_known_trees(ledger: Ledger) -> None:
+def require_known_trees(ledger: Ledger) -> None:
     """(3) What was recorded before signing, and what a login showed."""
     known = {recorded.size: recorded.root} if (recorded := ledger.storage.newest_recorded()) else {}
     halt = ledger.storage.halted()
@@ -123,6 +139,8 @@ def _require_known_trees(ledger: Ledger) -> None:
         shown = Checkpoint.parse(Note.parse(halt.note).text)
         known[shown.size] = shown.root
     for size, root in known.items():
+        if size > ledger.tree.size:
+            raise LedgerBroken(f"{size} entries were signed for, and {ledger.tree.size} are here")
         if ledger.tree.root(size) != root:
             raise LedgerBroken(
                 f"another tree of {size} entries was signed with this log's keys: "
@@ -138,35 +156,29 @@ def _entries(tail: Tail, start: int, stop: int) -> Iterator[bytes]:
         yield from chunk
 
 
-def _admit_again(ledger: Ledger, tail: Tail, data: bytes) -> None:
+def admit_again(ledger: Ledger, data: bytes, beside: Alongside) -> None:
+    """(4) The next entry, as it was admitted once; durable when this returns. Raises LedgerBroken."""
     index = ledger.tree.size
     try:
         entry = Entry.decode(data)
-        body = _body_of(decode(entry.kind, entry.statement), tail)
+        statement, body = decode(entry.kind, entry.statement), b""
+        wraps: tuple[bytes, ...] = ()
+        if isinstance(statement, DirectoryVersion):
+            body = beside.directory(statement.sha256) or b""
+        elif isinstance(statement, Bulletin):
+            body, wraps = beside.sealed(index, statement)
         verdict = judge(ledger.exchange, entry, entry.time, Beside(ledger.storage, ledger.committed, body))
         if isinstance(verdict, Refused):
             raise verdict
         verify_all(verdict.checks)
     except (ProtocolError, Refused, BadSignature) as error:
         raise LedgerBroken(f"entry {index} there could not have been admitted: {error}") from error
-    submission = Submission(entry.kind, entry.statement, entry.signatures, (), body)
+    submission = Submission(entry.kind, entry.statement, entry.signatures, wraps, body)
     built = ledger.build([Staged(submission, verdict, entry.time)])
     if built.entries[0].data != data:
         raise LedgerBroken(f"entry {index} there has another time or link than this ledger would have given it")
-    wraps = tuple(tail.wraps(index)) if isinstance(tail, StoredTail) else ()
-    built = replace(built, entries=(built.entries[0].replace(wraps=wraps),))
     ledger.commit(built)
     ledger.advance(built)
-
-
-def _body_of(statement: Statement, tail: Tail) -> bytes:
-    """What the statement names, if it is there whole."""
-    if isinstance(statement, DirectoryVersion):
-        return tail.directory(statement.sha256) or b""
-    if not isinstance(statement, Bulletin) or not isinstance(tail, StoredTail):
-        return b""
-    body = tail.body(statement.body)
-    return body if body is not None and hashlib.sha256(body).digest() == statement.body else b""
 
 
 def enter_history(ledger: Ledger, before: Storage, directory: Submission, now: int) -> int:

@@ -22,6 +22,10 @@ class Standing:
             self.not_signing = reason
             log.critical("not-signing", reason=reason, hint="khunjerab node restore")
 
+    def resume(self) -> None:
+        """What stopped it has been repaired, durably."""
+        self.not_signing = None
+
     def require_signing(self) -> None:
         """Raise Problem where nothing may be promised."""
         if self.not_signing is not None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
+from broker.mirrors import digest_of
 from broker.peer import PeerAway, PeerWire, Reach
 from clients.errors import ClientError, Declined
 from clients.transport import Wire
 from keys.signing import SigningKey
 from protocol.errors import ProtocolError
+from protocol.limits import NOTE_BYTES_MAX
 from protocol.page import Cursor, Part
 from protocol.parties import Node
 from protocol.tiles import WIDTH, TilePath, tile_path
@@ -42,6 +44,15 @@ class _Peer:
                     return None
                 raise
             return body, wraps or b""
+
+    async def mirrored_checkpoint(self, origin: str) -> str:
+        with _away():
+            try:
+                path = f"/mirror/{digest_of(origin)}/checkpoint"
+                note = await self._wire.request("GET", path, login=False, bytes_max=NOTE_BYTES_MAX)
+            except Declined:
+                return ""
+            return note.decode("utf-8", "replace")
 
     async def tile(self, path: TilePath) -> bytes | None:
         with _away():

@@ -1,0 +1,138 @@
+"""How a node that signs nothing, as its ledger is older than its promises, gets the rest from its peers by itself.
+
+Each peer's mirror is asked for this node's own ledger, page by page, and every page is taken as ``broker/restore.py``
+takes any tail: signed by this node's own keys, one history with what is here, admitted again by the one judge. Nothing
+is signed before every peer has been heard, and every tree that is known to be signed is reached. What no mirror has
+comes back from the senders' outboxes, once this node takes entries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from broker.errors import BrokerError, LedgerBroken
+from broker.ledger import Ledger
+from broker.peer import PeerAway, PeerWire
+from broker.peering import Peering
+from broker.restore import admit_again, require_known_trees
+from broker.sealed import split_wraps, whole
+from keys.claims import check_head
+from keys.errors import BadSignature
+from keys.lognote import open_checkpoint
+from protocol.errors import ProofFailed, ProtocolError
+from protocol.merkle import Frontier, leaf_hash, verify_consistency
+from protocol.page import Item, Part
+from protocol.statements import Bulletin
+from protocol.treehead import TreeHead
+
+if TYPE_CHECKING:
+    from broker.node import Node
+
+log = structlog.get_logger()
+
+
+class _FromMirror:
+    """What came beside one entry of a page: body and wraps where an agency at home at the peer was sent it."""
+
+    def __init__(self, item: Item) -> None:
+        self._item = item
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """The JSON; the judge looks whether it is the one that was signed."""
+        del sha256
+        return self._item.body
+
+    def sealed(self, index: int, bulletin: Bulletin) -> tuple[bytes, tuple[bytes, ...]]:
+        """Whole or none."""
+        del index
+        return whole(bulletin, self._item.body, split_wraps(self._item.wrap or b""))
+
+
+class Recovery:
+    """One node's. ``run`` is called again and again, and does something only while the node signs nothing."""
+
+    def __init__(self, node: Node) -> None:
+        self._node, self._ledger = node, node.ledger
+        self.told = ""
+
+    async def run(self, lanes: Sequence[Peering]) -> None:
+        """Take what the peers have; sign again once all of them were heard. Without peers it is for the operator."""
+        if self._node.not_signing is None or not lanes:
+            return
+        try:
+            async with self._node.writer.lock:
+                for lane in lanes:
+                    async with lane.reach() as wire:
+                        await self._hear(wire)
+                await self._write(lambda: _lift(self._ledger))
+        except (PeerAway, BrokerError, ProtocolError) as error:
+            if str(error) != self.told:
+                log.warning("not-recovered", reason=str(error))
+            self.told = str(error)
+            return
+        self._node.resume()
+        log.info("recovered", entries=self._ledger.tree.size)
+
+    async def _hear(self, wire: PeerWire) -> None:
+        """All that one peer's mirror has beyond what is here, and the largest checkpoint that it has seen."""
+        ledger = self._ledger
+        while part := await self._page(wire):
+            self._require_own(part.head)
+            await self._write(lambda part=part: _take(ledger, part))  # type: ignore[misc]
+        note = await wire.mirrored_checkpoint(ledger.origin)
+        if not note:
+            raise LedgerBroken("a peer mirrors nothing of this ledger: khunjerab node restore --from")
+        checkpoint = open_checkpoint(note, self._node.keys.log.vkeys()).checkpoint
+        if checkpoint.size > ledger.tree.size or ledger.tree.root(checkpoint.size) != checkpoint.root:
+            raise LedgerBroken(f"a checkpoint of {checkpoint.size} entries was signed that is not of what is here")
+
+    async def _page(self, wire: PeerWire) -> Part | None:
+        origin = self._ledger.origin
+        parts = await wire.page({origin: self._ledger.tree.size})
+        return next((part for part in parts if part.head.origin == origin and part.items), None)
+
+    def _require_own(self, head: TreeHead) -> None:
+        """What a peer calls this ledger is what this node's receipt key has signed for."""
+        if (head.exchange, head.origin) != (self._ledger.pin, self._ledger.origin):
+            raise LedgerBroken("a peer gave another ledger for this node's own")
+        try:
+            check_head(head, self._ledger.exchange)
+        except (ProtocolError, BadSignature) as error:
+            raise LedgerBroken(f"what a peer has of this ledger was not signed here: {error.detail}") from error
+
+    async def _write(self, act: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._node.writer.disk, act)
+
+
+def _take(ledger: Ledger, part: Part) -> None:
+    """Entries one by one, each durable: a crash leaves a longer ledger, halted as before."""
+    _require_extended(ledger, part)
+    for item in part.items:
+        admit_again(ledger, item.entry, _FromMirror(item))
+
+
+def _require_extended(ledger: Ledger, part: Part) -> None:
+    """What is here and the entries of a page are what its head is over, or what it extends."""
+    frontier = Frontier.of(ledger.tree.size, ledger.tree.node)
+    for item in part.items:
+        if item.index != frontier.size:
+            raise LedgerBroken(f"a peer's page does not go on at entry {frontier.size}")
+        frontier.append(leaf_hash(item.entry))
+    size, head = frontier.size, part.head
+    path: tuple[bytes, ...] = ()
+    if size < head.size:
+        path = next((joint.path for joint in part.consistencies if (joint.old, joint.new) == (size, head.size)), ())
+    try:
+        verify_consistency(size, head.size, list(path), frontier.root(), head.root)
+    except ProofFailed as error:
+        raise LedgerBroken(f"what is here and what a peer has are not one history: {error.detail}") from error
+
+
+def _lift(ledger: Ledger) -> None:
+    require_known_trees(ledger)
+    ledger.storage.record_root(ledger.tree.size, ledger.tree.root(ledger.tree.size))
+    ledger.storage.halt(None)  # commit point: from here on this node signs

@@ -1,0 +1,149 @@
+"""A node put back from an old backup: it gets its newest entries from its peer's mirror, and signs nothing before."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from broker.node import Node
+from broker.storage.contract import Halt
+from broker.storage.sqlite import SqliteStorage, copy_ledger
+from tests.support.checks import check_ledger
+from tests.support.door import logged_in, post, refusal, until
+from tests.support.live import free_port, live_node, now_ms
+from tests.support.pair import PEER, follow, world_of_two
+from tests.support.world import ORIGINS, World, admit, open_ledger
+
+PK, CN = ORIGINS["PK"], ORIGINS["CN"]
+
+
+@dataclass
+class Past:
+    """Both nodes' files after they ran: PK's is the one of an old backup."""
+
+    folder: Path
+    world: World
+    ports: dict[str, int]
+    entries: list[bytes]  # of PK's ledger, as they were promised
+    bodies: dict[int, bytes | None]
+
+    @contextlib.asynccontextmanager
+    async def running(self, nation: str) -> AsyncIterator[Node]:
+        async with live_node(self.folder, self.world, self.ports[nation], nation=nation, ask=True) as node:
+            yield node
+
+
+def _path(folder: Path) -> Path:
+    return folder / "pk-ledger.db"
+
+
+def _put_back(folder: Path) -> None:
+    """As `node restore` leaves it: the ledger of the backup, halted."""
+    for file in folder.glob("pk-ledger.db*"):
+        file.unlink()
+    shutil.copy(folder / "backup.db", _path(folder))
+    with contextlib.closing(SqliteStorage(_path(folder))) as storage:
+        storage.halt(Halt("restored from a backup"))
+
+
+@pytest.fixture
+async def past(tmp_path: Path) -> Past:
+    world, ports = world_of_two(), {nation: free_port() for nation in PEER}
+    for nation, peer in PEER.items():
+        follow(tmp_path, nation, f"http://127.0.0.1:{ports[peer]}")
+    past = Past(tmp_path, world, ports, [], {})
+    async with past.running("CN") as cn, past.running("PK") as pk, logged_in(pk, "pk-liaison/desk") as sender:
+        await post(sender, world.bulletin(created=now_ms()))
+        copy_ledger(_path(tmp_path), tmp_path / "backup.db")
+        for _ in range(70):  # more than a page
+            await post(sender, world.bulletin(created=now_ms()))
+        async with logged_in(pk, "cn-liaison/identity") as custodian:
+            await post(custodian, world.revocation("cn-liaison/duty", created=now_ms()))
+        mirror = cn.mirrors.get(PK)
+        assert mirror is not None
+        await until(lambda: mirror.head.size == pk.ledger.head.size)
+        await pk.publish()
+        await until(lambda: bool(cn.witness and cn.witness.store.kept(PK).size == pk.ledger.head.size))
+        past.entries = pk.storage.entry_bytes(0, 999)
+        past.bodies = {index: pk.storage.body(index) for index in range(len(past.entries))}
+    _put_back(tmp_path)
+    return past
+
+
+async def test_it_signs_nothing_before_it_has_heard_its_peer(past: Past) -> None:
+    """It serves what it has, however long the peer is away; a restart changes nothing."""
+    for _ in range(2):
+        async with past.running("PK") as pk, logged_in(pk, "cn-auditor/desk") as reader:
+            head = pk.ledger.head
+            await until(lambda: bool(pk.peers.state()) and pk.peers.state()[0]["error"] != "not tried yet")
+            await pk.publish()
+            async with logged_in(pk, "pk-liaison/desk") as sender:
+                assert (await refusal(sender, past.world.bulletin(created=now_ms()))).code == "not-signing"
+            parts = await reader.deliveries({}, {})
+            assert [part.head for part in parts if part.head.origin == PK] == [head]
+            assert pk.ledger.tree.size < len(past.entries)
+
+
+async def test_it_gets_the_rest_from_the_peers_mirror_and_signs_again(past: Past) -> None:
+    """Entry by entry as they were, with the bodies that the peer's agencies were sent; one history for everybody."""
+    async with past.running("CN") as cn, past.running("PK") as pk:
+        assert pk.not_signing is not None
+        await until(lambda: pk.not_signing is None)
+        assert pk.storage.entry_bytes(0, 999) == past.entries
+        assert {index: pk.storage.body(index) for index in past.bodies} == past.bodies
+        async with logged_in(pk, "pk-liaison/desk") as sender:
+            receipt = await post(sender, past.world.bulletin(to=("cn-embassy",), created=now_ms()))
+        assert receipt.index == len(past.entries)
+        await until(lambda: bool(cn.witness and cn.witness.store.kept(PK).size == receipt.index + 1))
+        assert cn.evidence.all() == []
+        mirror = cn.mirrors.get(PK)
+        assert mirror is not None
+        assert mirror.flagged == []
+    check_ledger(_path(past.folder), past.world, now=now_ms())
+
+
+async def test_it_is_started_before_its_peer(past: Past) -> None:
+    """And waits for it."""
+    async with past.running("PK") as pk:
+        await until(lambda: bool(pk.peers.state()) and pk.peers.state()[0]["error"] != "not tried yet")
+        async with past.running("CN"):
+            await until(lambda: pk.not_signing is None)
+            assert pk.storage.size() == len(past.entries)
+
+
+async def test_a_tail_that_this_node_never_signed_is_not_taken(past: Past) -> None:
+    """What a peer shows must be of one history with what is here. SPEC 11.2.5."""
+    for file in past.folder.glob("pk-ledger.db*"):
+        file.unlink()
+    ledger = open_ledger(past.folder, past.world, now=now_ms() - 10_000)
+    admit(ledger, past.world.bulletin(created=now_ms()), now_ms())
+    ledger.storage.halt(Halt("restored from a backup"))
+    ledger.storage.close()
+    async with past.running("CN"), past.running("PK") as pk:
+        size = pk.ledger.tree.size
+        await until(lambda: "one history" in pk.peers.recovery.told)
+        assert (pk.ledger.tree.size, pk.not_signing) == (size, "restored from a backup")
+
+
+async def test_a_peer_that_mirrors_nothing_is_not_enough(past: Past) -> None:
+    """It cannot say what was promised: the operator has to."""
+    shutil.rmtree(past.folder / "cn-home" / "mirrors")
+    (past.folder / "cn-witness.db").unlink()
+    follow(past.folder, "CN", "")
+    async with past.running("CN"), past.running("PK") as pk:
+        await until(lambda: "mirrors nothing" in pk.peers.recovery.told)
+        assert pk.not_signing is not None
+
+
+async def test_a_checkpoint_that_the_peer_cosigned_must_be_reached(past: Past) -> None:
+    """Where its mirror has lost what it cosigned, nothing is signed over the gap."""
+    shutil.rmtree(past.folder / "cn-home" / "mirrors")
+    follow(past.folder, "CN", "")
+    async with past.running("CN"), past.running("PK") as pk:
+        await until(lambda: "was signed that is not of what is here" in pk.peers.recovery.told)
+        assert pk.not_signing is not None
