@@ -12,7 +12,7 @@ LOCK_CUTOFF = $(shell $(PYTHON) -c 'import datetime as d; t = d.datetime.now(d.t
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' --exclude-newer $(LOCK_CUTOFF)T00:00:00Z
 
-.PHONY: venv demo test check lock docs bench soak wheel clean
+.PHONY: venv demo test check lock docs bench bench-full soak wheel clean
 .DEFAULT_GOAL := test
 
 venv: $(STAMP)
@@ -50,6 +50,9 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+bench-full: $(STAMP)
+	$(BIN)/python -m bench --full
 
 soak: $(STAMP)
 	KHUNJERAB_SOAK=1 $(BIN)/python -m pytest -m soak

@@ -1,42 +1,127 @@
-"""``python -m bench``: every figure of the README, as a ratio to a floor of the same run, and ``build/bench.json``."""
+"""``python -m bench [--full]``: every figure beside a floor or a peer of the same run.
+
+The table goes to the screen; ``bench/results/`` gets it as JSON, with what it ran on, and three plots.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import ssl
-from importlib.metadata import version
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.admission import admission
 from bench.audit import audit
-from bench.table import print_table
+from bench.beside import beside
+from bench.connections import accepted
+from bench.environment import environment
+from bench.fanout import fanout
+from bench.plots import distribution, plot
+from bench.prompt import prompt
+from bench.size import size
+from bench.table import Figure, print_table
+from bench.tree import tree
 
-RESULTS = Path("build/bench.json")
+RESULTS = Path(__file__).parent / "results"
+
+
+class Plan(NamedTuple):
+    """How much of everything: five rounds at least, the rest by how long one may wait."""
+
+    rounds: int
+    posts: int  # a round of single posts and of batches
+    carried: int  # end to end
+    fanned: int  # to a thousand connections
+    audited: int
+    large: int  # the large ledger
+
+
+QUICK = Plan(rounds=5, posts=2000, carried=1000, fanned=64, audited=10_000, large=100_000)
+FULL = Plan(rounds=7, posts=4000, carried=4000, fanned=256, audited=20_000, large=1_000_000)
+
+
+@dataclass
+class Bench:
+    """Runs scenario after scenario; what one came to is there even if the next fails."""
+
+    plan: Plan
+    figures: list[Figure] = field(default_factory=list)
+
+    def run(self) -> None:
+        """All of it, some four minutes for QUICK."""
+        plan, rounds = self.plan, self.plan.rounds
+        for suite in (1, 2):
+            self._told(f"single posts and batches, suite {suite}", lambda s=suite: admission(s, rounds, plan.posts))
+            self._told(f"end to end, suite {suite}", lambda s=suite: self._beside(s))
+        self._told("fan-out", lambda: fanout(rounds, plan.fanned))
+        self._told("size of the ledger", self._size)
+        self._told("audit", lambda: [*audit(rounds, plan.audited), *tree(rounds, plan.audited)])
+        self._told("commands at a prompt", lambda: prompt(rounds))
+        self._told("connections", self._connections)
+
+    def _told(self, name: str, scenario: Callable[[], list[Figure]]) -> None:
+        began = time.monotonic()
+        self.figures += scenario()
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+
+    def _beside(self, suite: int) -> list[Figure]:
+        figures, runs = beside(suite, self.plan.rounds, self.plan.carried // suite)
+        if suite == 1:
+            plot(
+                RESULTS / "latency.svg", "From sealed to opened, 64 in flight", "milliseconds", "share",
+                {name: distribution([one for run in of for one in run.latencies]) for name, of in runs.items()},
+            )  # fmt: skip
+        return figures
+
+    def _size(self) -> list[Figure]:
+        figures, costs = size(self.plan.rounds, self.plan.large, groups=8, posts=self.plan.posts)
+        line = [(float(size), statistics.median(cost) * 1e6) for size, cost in costs.items()]
+        plot(
+            RESULTS / "size.svg",
+            "Cost an entry, without its signature check",
+            "entries before it",
+            "µs",
+            {"khunjerab": line},
+        )
+        return figures
+
+    def _connections(self) -> list[Figure]:
+        runs = accepted(self.plan.rounds, self.plan.posts // 4)
+        line = [(float(number), statistics.median(run.rate for run in of)) for number, of in runs.items()]
+        plot(
+            RESULTS / "connections.svg",
+            "Single posts, suite 1, four wraps",
+            "connections",
+            "posts/s",
+            {"khunjerab": line},
+        )
+        return [
+            Figure(f"single POST, suite 1, connections: {number}", [run.rate for run in of], unit="/s")
+            for number, of in runs.items()
+        ]
 
 
 def main() -> None:
     """Run all of it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--posts", type=int, default=4000, help="Bulletins a round and scenario.")
-    parser.add_argument("--entries", type=int, default=20_000, help="Of the audited ledger.")
-    options = parser.parse_args()
-    figures = [
-        *admission(1, options.rounds, options.posts),
-        *admission(2, options.rounds, options.posts),
-        *audit(options.rounds, options.entries),
-    ]
-    print_table(figures)
-    RESULTS.parent.mkdir(exist_ok=True)
-    environment = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "openssl": ssl.OPENSSL_VERSION,
-        **{name: version(name) for name in ("aiohttp", "cryptography", "PyNaCl", "msgspec", "uvloop")},
-    }
-    RESULTS.write_text(json.dumps({"environment": environment, "figures": [f.to_json() for f in figures]}, indent=2))
+    parser.add_argument("--full", action="store_true", help="Longer runs, and a ledger of a million entries.")
+    plan = FULL if parser.parse_args().full else QUICK
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a thousand connections at both ends
+    RESULTS.mkdir(exist_ok=True)
+    bench, before = Bench(plan), environment()
+    try:
+        bench.run()
+    finally:
+        print_table(bench.figures)
+        ran_on = {"before": before, "load after": environment()["load"]}
+        result = {"environment": ran_on, "plan": plan._asdict(), "figures": [one.to_json() for one in bench.figures]}
+        (RESULTS / "bench.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 main()

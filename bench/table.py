@@ -1,4 +1,4 @@
-"""What a bench came to: a ratio with its spread, what it must reach and aims at."""
+"""What a bench came to: a figure of each round, its median and spread, what it must reach and aims at."""
 
 from __future__ import annotations
 
@@ -10,45 +10,61 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+WIDTH = 160  # where it goes to a file
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One row: a ratio of each round, against a floor of the same round; more is better unless ``at_most``."""
+    """One row, of a figure a round; more is better unless ``at_most``. A row without ``must`` is only told."""
 
     name: str
     ratios: Sequence[float]
-    must: float
-    aim: float
+    must: float | None = None
+    aim: float | None = None
     at_most: bool = False
+    unit: str = ""  # where it is no ratio
     detail: dict[str, float] = field(default_factory=dict)
+    absent: str = ""  # why there is no figure
 
     @property
-    def median(self) -> float:
+    def median(self) -> float | None:
         """The figure to quote."""
-        return statistics.median(self.ratios)
+        return statistics.median(self.ratios) if self.ratios else None
 
     @property
-    def met(self) -> bool:
-        """Whether the median reaches what it must."""
-        return self.median <= self.must if self.at_most else self.median >= self.must
+    def met(self) -> bool | None:
+        """Whether the median reaches what it must; None where nothing was asked or nothing measured."""
+        median = self.median
+        if median is None or self.must is None:
+            return None
+        return median <= self.must if self.at_most else median >= self.must
 
     def to_json(self) -> dict[str, Any]:
         """For the results file."""
         return {**asdict(self), "median": self.median, "met": self.met}
+
+    def cells(self) -> tuple[str, ...]:
+        """Must, aim, reached, spread, detail, as they are read."""
+        sign = "≤" if self.at_most else "≥"
+        must, aim = ("" if value is None else f"{sign} {value:g}" for value in (self.must, self.aim))
+        if self.median is None:
+            return must, aim, self.absent, "", ""
+        colour = {True: "green", False: "red", None: "default"}[self.met]
+        detail = ", ".join(f"{name} {value:,.6g}" for name, value in self.detail.items())
+        spread = f"{_short(min(self.ratios))}–{_short(max(self.ratios))}"
+        return must, aim, f"[{colour}]{_short(self.median)}{self.unit}[/]", spread, detail
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"  # noqa: PLR2004 - three digits either way
 
 
 def print_table(figures: Sequence[Figure]) -> None:
     """Must, aim and reached."""
     table = Table("figure", "must", "aim", "reached", "spread", "detail", title="Khunjerab, ratios of one run")
     for figure in figures:
-        sign = "≤" if figure.at_most else "≥"
-        detail = ", ".join(f"{name} {value:,.6g}" for name, value in figure.detail.items())
-        table.add_row(
-            figure.name,
-            f"{sign} {figure.must:g}",
-            f"{sign} {figure.aim:g}",
-            f"[{'green' if figure.met else 'red'}]{figure.median:.2f}[/]",
-            f"{min(figure.ratios):.2f}–{max(figure.ratios):.2f}",
-            detail,
-        )
-    Console().print(table)
+        table.add_row(figure.name, *figure.cells())
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(table)

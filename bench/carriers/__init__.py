@@ -1,0 +1,1 @@
+"""What takes sealed bulletins from a publisher to a subscriber: our node, and its peers, behind one contract."""

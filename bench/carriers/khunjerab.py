@@ -1,0 +1,88 @@
+"""Our node, as an operator runs it, and our wire. What proves an entry is verified at both ends, as a client does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+from bench.carriers.contract import Arrived, Publish, Served
+from clients.transport import Wire
+from keys.signing import SignatureCheck
+from protocol import merkle
+from protocol.entry import Entry, Submission
+from protocol.statements import Kind
+from protocol.treehead import Receipt, TreeHead
+from tests.support.process import NodeProcess, make_home
+from tests.support.world import ORIGINS, World, node_keys, signing_key
+
+ORIGIN = ORIGINS["PK"]
+
+
+class Khunjerab:
+    """Posts of up to ``batch`` bulletins; a stream of pages."""
+
+    name = "khunjerab"
+    batch = 16
+
+    def __init__(self, world: World, sender: str, reader: str) -> None:
+        self._world, self._sender, self._reader = world, sender, reader
+
+    @contextlib.contextmanager
+    def serving(self, folder: Path) -> Iterator[Served]:
+        """``khunjerab node serve``, killed at the end."""
+        node = NodeProcess(make_home(folder / "node", self._world))
+        asyncio.run(node.start())
+        try:
+            yield Served(node.url, node.pid)
+        finally:
+            node.kill()
+
+    @contextlib.asynccontextmanager
+    async def _wire(self, served: Served, agency: str) -> AsyncIterator[Wire]:
+        async with Wire(served.url) as wire:
+            wire.log_in_as(signing_key(f"{agency}/desk"), self._world.pin, ORIGIN)
+            await wire.session()
+            yield wire
+
+    @contextlib.asynccontextmanager
+    async def publishing(self, served: Served) -> AsyncIterator[Publish]:
+        """Each receipt leads to a head that the node signed, which is verified once for all that share it."""
+        async with self._wire(served, self._sender) as wire:
+
+            async def publish(submissions: Sequence[Submission]) -> None:
+                heads = set[TreeHead]()
+                for submission, receipt in zip(submissions, await wire.post(submissions), strict=True):
+                    if not isinstance(receipt, Receipt):
+                        raise receipt
+                    receipt.leaf_of(
+                        Entry(submission.kind, submission.statement, submission.signatures, receipt.time, receipt.link)
+                    )
+                    heads.add(receipt.head)
+                for head in heads:
+                    _verify(head)
+
+            yield publish
+
+    async def arriving(self, served: Served) -> AsyncGenerator[list[Arrived], None]:
+        """Each page's head and every entry's path are verified."""
+        async with (
+            self._wire(served, self._reader) as wire,
+            contextlib.aclosing(wire.stream({ORIGIN: 0}, {ORIGIN: 0})) as pages,
+        ):
+            async for part, *_ in pages:
+                _verify(part.head)
+                come = []
+                for item in part.items:
+                    leaf = merkle.leaf_hash(item.entry)
+                    merkle.verify_inclusion(leaf, item.index, part.head.size, list(item.path), part.head.root)
+                    entry = Entry.decode(item.entry)
+                    if entry.kind is Kind.BULLETIN and item.wrap and item.body:
+                        come.append(Arrived(entry.statement, entry.signatures, item.wrap, item.body))
+                yield come
+
+
+def _verify(head: TreeHead) -> None:
+    assert head.signature is not None
+    SignatureCheck(node_keys("PK").receipt.public, head.message(), head.signature, 1).verify()
