@@ -132,8 +132,6 @@ class Node:
     async def start(self) -> None:
         """Publish once, then run everything that goes on by itself. If one of it dies, ``failed`` says so."""
         await self.publish()
-        if self.asking is not None:
-            self.asking.wake()
         self._tasks = [
             asyncio.create_task(self.writer.run(), name="writer"),
             asyncio.create_task(_every(PUBLISH_SECONDS, self.publish), name="publisher"),
@@ -144,6 +142,8 @@ class Node:
         ]
         for task in self._tasks:
             task.add_done_callback(self._watch)
+        if self.asking is not None:
+            self.asking.begin()
 
     def _watch(self, task: asyncio.Task[None]) -> None:
         """A task that ended by itself took a part of the node with it: better none than half a node."""

@@ -27,7 +27,7 @@ from protocol.tlogpolicy import Policy
 if TYPE_CHECKING:
     from broker.node import Node
 
-ASK_SECONDS = 1.0
+ASK_SECONDS = 0.5  # between two asks at least: checkpoints are a second apart, and none waits for the lane
 BACKOFF_SECONDS_MAX = 15.0
 _REASON_CHARS_MAX = 200
 
@@ -78,15 +78,16 @@ class Lane:
 
     async def run(self) -> None:
         """Ask whenever there is something new; after a failure again, ever more seldom."""
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 await self.woken.wait()
                 self.woken.clear()
-                tries = 0
+                begun, tries = loop.time(), 0
                 while not await self._ask():
                     tries += 1
                     await asyncio.sleep(min(BACKOFF_SECONDS_MAX, self._asking.pause_s * 2 ** min(tries, 10)))
-                await asyncio.sleep(self._asking.pause_s)
+                await asyncio.sleep(max(0.0, self._asking.pause_s - (loop.time() - begun)))
         finally:
             await self._submitter.close()
 
@@ -150,11 +151,19 @@ class Asking:
     def __init__(self, node: Node, connect: Connect, policy: Policy | None, pause_s: float = ASK_SECONDS) -> None:
         self.node, self.pause_s = node, pause_s
         self._connect, self._policy = connect, policy
+        self._begun = False
         self._lanes: dict[AskedWitness, Lane] = {}
         self._tasks: dict[AskedWitness, asyncio.Task[None]] = {}
 
+    def begin(self) -> None:
+        """Once everything else runs: where a peer is reached is known then."""
+        self._begun = True
+        self.wake()
+
     def wake(self) -> None:
         """A checkpoint was published. Never waits."""
+        if not self._begun:
+            return
         ledger = self.node.ledger
         wanted = witnesses_of(ledger.exchange.in_force, ledger.origin, self._policy)
         for gone in self._lanes.keys() - set(wanted):

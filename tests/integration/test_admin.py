@@ -84,7 +84,7 @@ async def test_the_metrics_say_who_cosigns(tmp_path: Path) -> None:
     async with live_node(tmp_path, world_of_today()) as node, admin(node) as url:
         node.ask_witnesses(_Deaf, None)
         assert node.asking is not None
-        node.asking.wake()
+        node.asking.begin()
         await until(lambda: node.asking is not None and node.asking.lanes[0].failures > 0)
         told = await metrics(url)
         cn = ORIGINS["CN"]

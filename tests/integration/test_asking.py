@@ -86,7 +86,7 @@ async def asking_node(folder: Path, world: World, peer: Peer, policy: Policy | N
         node.ask_witnesses(lambda _: peer, policy)
         assert node.asking is not None
         node.asking.pause_s = 0.001
-        node.asking.wake()
+        node.asking.begin()
         try:
             yield node
         finally:
@@ -286,7 +286,7 @@ async def test_one_that_never_answers_holds_up_nobody(tmp_path: Path, world: Wor
         node.ask_witnesses(lambda witness: peer if witness.is_peer else other, policy)
         assert node.asking is not None
         node.asking.pause_s = 0.001
-        node.asking.wake()
+        node.asking.begin()
         for _ in range(3):
             index = await grow(node, world)
             await until(lambda index=index: node.asking.witnessed_by(index) == ["w.example/one"])  # type: ignore[misc]
@@ -370,7 +370,7 @@ async def test_over_real_sockets(tmp_path: Path, world: World) -> None:
         node.ask_witnesses(lambda _: http, None)
         assert node.asking is not None
         node.asking.pause_s = 0.001
-        node.asking.wake()
+        node.asking.begin()
         try:
             for _ in range(3):
                 await grow(node, world)

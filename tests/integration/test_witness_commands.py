@@ -182,6 +182,7 @@ async def test_a_node_has_it_cosign(tmp_path: Path) -> None:
         node.ask_witnesses(lambda witness: HttpWitness(witness, str), policy)
         assert node.asking is not None
         node.asking.pause_s = 0.01
+        node.asking.begin()
         async with logged_in(node, "pk-liaison/desk") as sender:
             index = (await post(sender, world.bulletin(created=node.clock()))).index
         await node.publish()
