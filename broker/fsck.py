@@ -8,27 +8,30 @@ Safe while the node runs: it sees one snapshot and writes nothing.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from broker.errors import NodeHomeError
+from broker.storage.mirrored import Flag
 from keys.auditing import LedgerAudit, Terms
 from keys.claims import Claims, check_head, open_signed
 from keys.errors import KeysError
 from keys.exchange import Exchange
-from keys.finding import Report
+from keys.finding import Finding, Report, in_order
 from keys.owed import verifying
 from keys.replay import Step
 from protocol.entry import Entry
 from protocol.errors import ProofFailed, ProtocolError
-from protocol.statements import Acknowledgement, Bulletin
+from protocol.statements import GOVERNANCE, Acknowledgement, Bulletin
 from protocol.tiles import HEIGHT, WIDTH, Tile
 from protocol.treehead import TreeHead
 
 _DIFFERENCES_MAX = 20  # told of each table
+_OF_THE_FILE = ("table-", "leaf", "entry-kind", "tile", "recorded-")  # checks that no peer can fail for this node
 _EXPECTED = """
 CREATE TEMP TABLE is_bulletin (sender, id, idx, digest);
 CREATE TEMP TABLE is_statement (digest, idx);
@@ -66,6 +69,21 @@ class Stored:
         self.db.executescript(_EXPECTED)
         self.db.execute("BEGIN")  # one snapshot, whatever the node does meanwhile
 
+    @functools.cached_property
+    def is_mirror(self) -> bool:
+        """Whether it is of a peer's ledger."""
+        return bool(self.db.execute("SELECT 1 FROM sqlite_master WHERE name = 'flag'").fetchall())
+
+    def flags(self) -> dict[int, Flag]:
+        """What a mirror flagged, by index."""
+        rows = self.db.execute("SELECT idx, name, step, detail, effect FROM flag") if self.is_mirror else ()
+        return {index: Flag(index, name, step, detail, bool(effect)) for index, name, step, detail, effect in rows}
+
+    def heads(self) -> list[bytes]:
+        """The head that a mirror shows, if it shows one."""
+        rows = self.db.execute("SELECT head FROM mirrored WHERE head <> x''") if self.is_mirror else ()
+        return [row[0] for row in rows]
+
     def entries(self, start: int, stop: int) -> list[bytes]:
         """By index; fewer from a gap on."""
         rows = self.db.execute("SELECT idx, data FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", (start, stop))
@@ -102,6 +120,7 @@ class Check:
 
     def __init__(self, stored: Stored, audit: LedgerAudit) -> None:
         self._stored, self._audit, self._db = stored, audit, stored.db
+        self._flags = stored.flags()
         self.warnings: list[str] = []
 
     def entries(self) -> None:
@@ -124,8 +143,17 @@ class Check:
             return
         if kind != step.entry.kind:
             self._audit.find(step.index, "entry-kind", str(int(step.entry.kind)), str(kind))
-        if step.accepted is not None:
+        flag = self._flags.get(step.index)
+        if flag is not None and not flag.effect:
+            self._expect_refused(step.index, step.entry)
+        elif step.accepted is not None:
             self._expect(step.index, step.entry, step, exchange)
+
+    def _expect_refused(self, index: int, entry: Entry) -> None:
+        """Governance that a mirror refused goes to everyone, with the JSON that came with it; all else to nobody."""
+        if entry.kind in GOVERNANCE:
+            self._db.execute("INSERT INTO is_delivery VALUES ('', ?)", (index,))
+            self._db.execute("INSERT INTO is_body SELECT idx, sha256, expires FROM body WHERE idx = ?", (index,))
 
     def _expect(self, index: int, entry: Entry, step: Step, exchange: Exchange) -> None:
         """The rows that an accepted entry has beside it."""
@@ -143,6 +171,8 @@ class Check:
             self._db.execute("INSERT INTO is_body VALUES (?, ?, ?)", (index, statement.body, header.expires))
         else:
             self._db.execute("INSERT INTO is_statement VALUES (?, ?)", (digest, index))
+        if index in self._flags and entry.kind not in GOVERNANCE:
+            return
         if isinstance(statement, Acknowledgement):
             readers = [statement.sender, statement.to]
             lines = [
@@ -177,6 +207,30 @@ class Check:
             sides = ("no such row", told) if there else (told, "no such row")
             self._audit.find(row[at], f"table-{table}", *sides)
 
+    def head(self) -> None:
+        """The head that a mirror shows."""
+        for head in self._stored.heads():
+            try:
+                kept = TreeHead.decode(head)
+                check_head(kept, self._audit.exchange)
+                _require_same((kept.size, self._audit.derived.roots.get(kept.size, b"")), (kept.size, kept.root))
+            except (ProtocolError, KeysError) as error:
+                self._audit.find(None, "mirrored-head", "a head over what is mirrored, signed", error.detail)
+
+    def known(self, report: Report) -> Report:
+        """What a mirror has flagged is known, and its peer's doing; a flag without a reason is a finding."""
+        known = [f for f in report.findings if f.index in self._flags and not f.check.startswith(_OF_THE_FILE)]
+        left, found = [f for f in report.findings if f not in known], {finding.index for finding in known}
+        told = [
+            f"{self._audit.derived.origin}: the entry at {index} breaks a rule, and is delivered to nobody: {flag.name}"
+            for index, flag in self._flags.items()
+        ]
+        for index, flag in self._flags.items():
+            if not flag.effect and index not in found:
+                origin = self._audit.derived.origin
+                left.append(Finding(origin, index, "flag", "an entry that breaks a rule", f"one that is {flag.name}"))
+        return replace(report, findings=in_order(left), warnings=(*report.warnings, *self.warnings, *told))
+
     def roots(self) -> None:
         """Every root that was recorded before it was signed, and the note and the head that were."""
         derived, exchange = self._audit.derived, self._audit.exchange
@@ -198,6 +252,13 @@ class Check:
             self.warnings.append(f"{derived.origin}: this node signs nothing: {reason}")
 
 
+def _sizes(heads: Iterable[bytes]) -> Iterator[int]:
+    """Of those that are tree heads at all."""
+    for head in heads:
+        with contextlib.suppress(ProtocolError):
+            yield TreeHead.decode(head).size
+
+
 def _require_same(recorded: tuple[int, bytes], signed: tuple[int, bytes]) -> None:
     if recorded != signed:
         raise ProofFailed(f"it is over {signed[1].hex()} at {signed[0]}")
@@ -209,11 +270,12 @@ def check(path: Path, origin: str, pin: bytes, now: int) -> Report:
     with contextlib.closing(stored.db), verifying() as threads:
         recorded = stored.db.execute("SELECT size, note FROM checkpoint ORDER BY size").fetchall()
         claims = Claims("", tuple(note for _, note in recorded if note))
-        sizes = frozenset(size for size, _ in recorded)
-        audit = LedgerAudit(origin, stored, Terms(pin, now, claims, bodies=True, sizes=sizes), threads)
+        sizes = frozenset([*(size for size, _ in recorded), *_sizes(stored.heads())])
+        terms = Terms(pin, now, claims, bodies=not stored.is_mirror, sizes=sizes)  # a mirror lacks most of them
+        audit = LedgerAudit(origin, stored, terms, threads)
         run = Check(stored, audit)
         run.entries()
         run.tables()
         run.roots()
-        report = audit.finish()
-        return replace(report, warnings=(*report.warnings, *run.warnings))
+        run.head()
+        return run.known(audit.finish())

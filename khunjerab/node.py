@@ -16,7 +16,8 @@ from rich.markup import escape
 from broker import fsck as storage_check
 from broker.errors import NodeHomeError
 from broker.home import SEED_BYTES_OF_NODE, NodeConfig, NodeHome
-from broker.ledger import Ledger, now_ms
+from broker.ledger import Ledger, fold, now_ms
+from broker.mirrors import Mirrors
 from broker.node import DIRECTORY_WARNING_DAYS
 from broker.restore import admit, enter_history
 from clients.commands.context import AsJson, context_of, run
@@ -25,6 +26,7 @@ from clients.errors import UsageError
 from clients.passphrase import find_passphrase
 from clients.screen import emit, out, say
 from clients.transport import Wire
+from keys.finding import joined
 from keys.keyring import write_private
 from keys.secret import Secret
 from khunjerab import peering, repair
@@ -172,10 +174,18 @@ def _told(state: dict[str, Any]) -> Iterator[str]:
 
 @app.command()
 def fsck(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Judge every entry again and compare every table with what follows from them; safe while the node runs."""
+    """Judge every entry again, mirrors too, and compare every table with what follows; safe while the node runs."""
     home = NodeHome(context_of(ctx).home)
     config = home.config
     if not config.pin:
         raise UsageError("this node has no directory yet", "khunjerab node init --directory D.json SIG…")
-    report = storage_check.check(home.folder / "ledger.db", config.origin, bytes.fromhex(config.pin), now_ms())
-    tell(report, as_json=as_json)
+    pin = bytes.fromhex(config.pin)
+    reports = [storage_check.check(home.folder / "ledger.db", config.origin, pin, now_ms())]
+    with contextlib.closing(home.storage()) as storage:
+        versions = fold(storage, config.origin, pin).exchange.versions.values()
+    mirrors = Mirrors(home.folder, config.origin, pin, now_ms)
+    for origin in sorted({node.origin for directory in versions for node in directory.nodes}):
+        path = mirrors.path_of(origin)
+        if path.exists():
+            reports.append(storage_check.check(path, origin, pin, now_ms()))
+    tell(joined(reports), as_json=as_json)

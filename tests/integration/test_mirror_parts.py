@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from broker import fsck
 from broker.errors import StorageError
 from broker.mirror import Contradicted, PartRefused
 from broker.storage.mirrored import Mirrored
+from keys.finding import Report
 from protocol.content import Version
 from protocol.entry import Entry, Link
 from protocol.merkle import leaf_hash
@@ -385,3 +389,70 @@ async def test_a_mirror_says_what_the_ledger_says(site: Site) -> None:
     assert site.mirror.flagged == []
     for index in range(site.mirror.size):
         assert site.mirror.storage.entry(index) == site.ledger.storage.entry(index)
+
+
+# What fsck says of it
+
+
+def checked(site: Site) -> Report:
+    site.reopen()
+    return fsck.check(site.folder / "mirror.db", ORIGINS["PK"], site.world.pin, site.now)
+
+
+async def test_fsck_passes_a_mirror_of_an_honest_peer(site: Site) -> None:
+    """With words, bodies and a checkpoint in it."""
+    receipt = site.post(site.world.bulletin())
+    entry = site.ledger.storage.entry(receipt.index)
+    assert isinstance(entry, Entry)
+    site.post(site.world.revocation("pk-liaison/duty"))
+    site.publish()
+    await site.take()
+    report = checked(site)
+    assert (report.verdict, report.warnings) == ("ok", ())
+
+
+async def test_fsck_knows_what_was_flagged(site: Site) -> None:
+    """It is the peer's doing: told, and no finding about this node's file."""
+    await site.take()
+    bad, stranger = site.world.bulletin(), site.world.revocation("pk-liaison/desk", by=("cn-liaison/identity",))
+    broken = bytearray(bad.signatures)
+    broken[-2] ^= 1
+    ahead = site.world.bulletin()
+    await refused_index(
+        site,
+        b"\x00garbage",
+        entry_of(site, bad.kind, bad.statement, bytes(broken)),
+        entry_of(site, ahead.kind, ahead.statement, ahead.signatures, time=site.now + SKEW_MS + 1),
+        entry_of(site, stranger.kind, stranger.statement, stranger.signatures, time=site.now + SKEW_MS + 1),
+    )
+    report = checked(site)
+    assert report.findings == ()
+    assert len([warning for warning in report.warnings if "delivered to nobody" in warning]) == 4
+
+
+@pytest.mark.parametrize(
+    "statement, check",
+    [
+        ("DELETE FROM flag", "bad-signature"),
+        ("INSERT INTO flag VALUES (0, 'made-up', 3, '', 0)", "flag"),
+        ("UPDATE mirrored SET head = CAST(head || x'00' AS BLOB)", "mirrored-head"),
+        ("INSERT INTO delivery VALUES ('cn-liaison', 7)", "table-delivery"),
+    ],
+)
+async def test_fsck_finds_what_was_done_to_a_mirror(site: Site, statement: str, check: str) -> None:
+    """A flag taken away or made up, a head that is none, an entry delivered after all."""
+    await site.take()
+    bad = site.world.bulletin()
+    broken = bytearray(bad.signatures)
+    broken[-2] ^= 1
+    await refused_index(site, entry_of(site, bad.kind, bad.statement, bytes(broken)))
+    site.mirror.close()
+    with contextlib.closing(sqlite3.connect(site.folder / "mirror.db")) as db:
+        db.execute(statement)
+        db.commit()
+    report = fsck.check(site.folder / "mirror.db", ORIGINS["PK"], site.world.pin, site.now)
+    assert check in {finding.check for finding in report.findings}
+    with contextlib.closing(sqlite3.connect(site.folder / "mirror.db")) as db:
+        db.execute("UPDATE mirrored SET head = x''")
+        db.commit()
+    site.mirror = site.open_mirror()
