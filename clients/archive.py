@@ -17,7 +17,7 @@ import shutil
 from pathlib import Path
 
 from protocol.errors import ProtocolError
-from protocol.tiles import WIDTH, decode_bundle, tile_path
+from protocol.tiles import WIDTH, TilePath, decode_bundle, tile_path
 
 _PARTIAL = re.compile("[1-9][0-9]{0,2}")
 README = """\
@@ -73,6 +73,10 @@ class Archive:
         """From the tile, or a wider one."""
         held, data = self._widest(level, index)
         return data[: 32 * width] if held >= width else None
+
+    def hash_tile(self, path: TilePath) -> bytes | None:
+        """The same, by its path."""
+        return self.tile(path.level or 0, path.index, path.width)
 
     def _widest(self, level: int | None, index: int) -> tuple[int, bytes]:
         full = self.folder / tile_path(level, index, WIDTH)

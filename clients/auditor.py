@@ -1,8 +1,9 @@
 """The auditor: from nodes and folders to one verdict, and what its home keeps for the next time (DESIGN §6).
 
-A node's ledger is fetched into an archive in the home, `audit/<sha256 of origin>/`, and audited on the way. Entries
-that an earlier audit verified are not fetched again; they are judged again. The archive's checkpoint moves last, and
-only to a history that extends the one before.
+A ledger is fetched into an archive in the home, `audit/<sha256 of origin>/`, and audited on the way: from its own node,
+or where that is not asked or does not answer from one that mirrors it. Every other node's copy is compared with that.
+Entries that an earlier audit verified are not fetched again; they are judged again. The archive's checkpoint moves
+last, and only to a history that extends the one before.
 """
 
 from __future__ import annotations
@@ -12,30 +13,51 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clients.archive import Archive
-from clients.errors import Unreachable, UsageError
+from clients.comparing import Audited, compare
+from clients.copies import Copy, mirrors_of
+from clients.errors import UsageError
 from clients.fetching import Fetcher
 from clients.home import Home
 from clients.transport import Wire
 from keys.auditing import LedgerAudit, Terms
-from keys.claims import Claims, parsed
+from keys.claims import Claims, nodes_of, parsed
 from keys.deadlines import Deadlines
+from keys.exchange import Exchange
 from keys.finding import Finding, Report, in_order, joined
+from keys.fork import Contradiction, SignedTree
 from keys.owed import verifying
+from keys.replay import Step
 from keys.signing import SigningKey
+from keys.versions import lineage
+from protocol import merkle
 from protocol.checkpoint import Checkpoint
 from protocol.directory import Directory
+from protocol.entry import Submission
 from protocol.merkle import HASH_BYTES
 from protocol.parties import Node
-from protocol.tiles import WIDTH, partial_width
+from protocol.statements import Kind
+from protocol.tiles import WIDTH, TilePath, partial_width
 from protocol.tlogpolicy import Policy
 from protocol.treehead import Receipt
 
 HISTORY = frozenset({"checkpoint", "root", "consistency", "truncated", "broken-promise", "tile"})
+UNSHOWN = frozenset({"checkpoint", "root", "tile"})  # then its tiles are not those of what the log signed
+PROVED_MAX = 64  # earlier trees that evidence is looked for in
 Progress = Callable[[str, int, int], None]
+Hinder = Callable[[str], AbstractContextManager[None]]  # around what one node is asked: tells why it did not work
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A node that is asked, and the origin of its own ledger."""
+
+    wire: Wire
+    origin: str
 
 
 def now_ms() -> int:
@@ -66,7 +88,9 @@ class Auditor:
         self._asked, self._progress = asked, progress
         self._deadlines = Deadlines()
         self._reports: list[Report] = []
+        self._audited: dict[str, Audited] = {}
         self.directory: Directory | None = None  # the newest seen
+        self.evidence: list[Contradiction] = []  # against logs that signed two histories
 
     def report(self) -> Report:
         """Everything found, and who acknowledged late."""
@@ -90,38 +114,99 @@ class Auditor:
         if checkpoint is None:
             raise UsageError(f"{archive.folder} holds no checkpoint", "`khunjerab audit export` writes such a folder")
         with verifying() as threads:
-            audit = self._begin(checkpoint, archive, self._asked.terms(note), threads)
+            audit, line = self._begin(checkpoint, archive, self._asked.terms(note), threads), _Line()
             while audit.derived.size < checkpoint.size:
                 start = audit.derived.size
                 entries = archive.entries(start, min(start + WIDTH, checkpoint.size))
                 if not entries:
                     break
-                audit.take(entries)
+                audit.take(entries, line.see)
                 self._progress(checkpoint.origin, audit.derived.size, checkpoint.size)
-            self._end(audit, audit.finish())
+            report = audit.finish()
+        if any(finding.check in HISTORY for finding in report.findings):
+            self._prove(Audited(archive, note, checkpoint, audit.exchange, line.to(audit.exchange)), None)
+        self._end(audit, report)
 
-    async def audit_node(self, wire: Wire, archive: Archive) -> None:
-        """A node's ledger. Raises Unreachable, Declined."""
-        note = await fetch_checkpoint(wire)
-        checkpoint = _checkpoint_of(note, wire)
+    async def audit_nodes(self, sites: Sequence[Site], archive_of: Callable[[str], Archive], hinder: Hinder) -> None:
+        """Each node's own ledger, then what every node mirrors: compared where it was audited, else audited there.
+
+        ``hinder`` is told of each node that does not answer or refuses; the others go on without it.
+        """
+        reached = []
+        for site in sites:
+            with hinder(site.wire.url):
+                await self.audit_copy(Copy(site.wire), archive_of(site.origin))
+                reached.append(site)
+        for site in reached:
+            with hinder(site.wire.url):
+                mirrored = [origin for origin in await mirrors_of(site.wire) if origin != site.origin]
+                self._note_not_mirrored(site, mirrored)
+                for origin in mirrored:
+                    await self._audit_mirror(site, Copy(site.wire, origin), archive_of(origin))
+
+    def _note_not_mirrored(self, site: Site, mirrored: Sequence[str]) -> None:
+        for origin in self._audited:
+            if origin not in {site.origin, *mirrored}:
+                self._reports.append(Report(warnings=(f"{origin}: {site.wire.url} keeps no copy of it",)))
+
+    async def _audit_mirror(self, site: Site, copy: Copy, archive: Archive) -> None:
+        audited = self._audited.get(copy.mirrored)
+        if audited is None:
+            await self.audit_copy(copy, archive)
+            return
+        node = next((one for one in nodes_of(replace(audited.exchange, origin=site.origin))), None)
+        compared = await compare(audited, copy, node.cosigner if node is not None else ())
+        self.evidence += compared.evidence
+        self._reports.append(Report(findings=tuple(compared.findings), missing=tuple(compared.missing)))
+
+    async def audit_copy(self, copy: Copy, archive: Archive) -> None:
+        """A ledger as a node shows it, its own or one that it mirrors. Raises Unreachable, Declined."""
+        note, checkpoint = await copy.checkpoint()
         kept_note = archive.checkpoint()
         kept = parsed(kept_note)
+        behind = kept is not None and kept.size > checkpoint.size and bool(copy.mirrored)  # a mirror may lag
         staged = archive.stage()
-        fetcher = Fetcher(wire, staged, checkpoint, bodies=self._asked.bodies)
+        bodies = self._asked.bodies and not copy.mirrored  # a mirror has those that its own agencies need
+        terms = replace(self._asked.terms(note, "" if behind else kept_note), bodies=bodies)
+        fetcher, line = Fetcher(copy, staged, checkpoint, bodies=bodies), _Line()
         loop = asyncio.get_running_loop()
         with verifying() as threads, ThreadPoolExecutor(1, thread_name_prefix="judge") as judge:
-            audit = self._begin(checkpoint, staged, self._asked.terms(note, kept_note), threads)
+            audit = self._begin(checkpoint, staged, terms, threads)
             async for entries in fetcher.bundles(min(kept.size, checkpoint.size) if kept else 0):
-                await loop.run_in_executor(judge, audit.take, entries)
+                await loop.run_in_executor(judge, audit.take, entries, line.see)
                 self._progress(checkpoint.origin, audit.derived.size, checkpoint.size)
             report = await loop.run_in_executor(judge, audit.finish)
-        if not any(finding.check in HISTORY for finding in report.findings):
-            archive.take_in(staged, note)  # commit point
-        else:
+        audited = Audited(
+            staged, note, checkpoint, audit.exchange, line.to(audit.exchange), None if copy.mirrored else copy
+        )
+        if behind and kept is not None:
+            report = _with_lag(report, audited, archive, kept, copy)
+        if any(finding.check in HISTORY for finding in report.findings):
             report = self._located(report, checkpoint, kept, archive, staged)
+            self._prove(audited, archive)
             aside = archive.set_aside(staged, note, f"another-{now_ms()}")
+            audited = replace(audited, archive=Archive(aside))
             report = replace(report, warnings=(*report.warnings, f"{checkpoint.origin}: what it showed is in {aside}"))
+        elif behind:
+            audited = replace(audited, archive=archive)
+        else:
+            archive.take_in(staged, note)  # commit point
+            audited = replace(audited, archive=archive)
+        if not any(finding.check in UNSHOWN for finding in report.findings):
+            self._audited[checkpoint.origin] = audited
         self._end(audit, report)
+
+    def _prove(self, audited: Audited, kept: Archive | None) -> None:
+        """Whether what is held against a ledger shows that its log signed two histories: the first that does."""
+        origin = audited.checkpoint.origin
+        heads = {receipt.head for receipt in self._asked.receipts if receipt.head.origin == origin}
+        others: list[SignedTree] = [*self._asked.checkpoints, *sorted(heads, key=lambda head: head.size)]
+        others = [kept.checkpoint(), *others] if kept is not None else others
+        for other in others[:PROVED_MAX]:
+            shown = audited.proved(other, kept.hash_tile if kept is not None else _no_tile)
+            if shown is not None:
+                self.evidence.append(shown)
+                return
 
     def _begin(
         self, checkpoint: Checkpoint, archive: Archive, terms: Terms, threads: ThreadPoolExecutor
@@ -151,24 +236,49 @@ class Auditor:
         return report
 
 
-async def fetch_checkpoint(wire: Wire) -> str:
-    """The node's newest checkpoint, unverified."""
-    return (await wire.request("GET", "/checkpoint", login=False)).decode("utf-8", "replace")
+def _no_tile(path: TilePath) -> None:
+    """Of a tree that is only handed over: it has to be the smaller one."""
+    del path
 
 
-def _checkpoint_of(note: str, wire: Wire) -> Checkpoint:
-    checkpoint = parsed(note)
-    if checkpoint is None:
-        raise Unreachable(f"{wire.url} answers what is no checkpoint", "is this a node?")
-    return checkpoint
+class _Line:
+    """The directory versions that stand in a ledger, as they were signed."""
+
+    def __init__(self) -> None:
+        self._signed: list[Submission] = []
+
+    def see(self, step: Step, leaf: bytes, before: Exchange) -> None:
+        """Each entry as it is taken."""
+        del leaf, before
+        entry, accepted = step.entry, step.accepted
+        if entry is not None and accepted is not None and accepted.directory is not None:
+            json = accepted.directory.encode()
+            self._signed.append(Submission(Kind.DIRECTORY, entry.statement, entry.signatures, (), json))
+
+    def to(self, exchange: Exchange) -> tuple[Submission, ...]:
+        """Those that lead to the one in force."""
+        return lineage(self._signed, exchange.directory.hash) if exchange.directory else ()
 
 
-async def export_node(wire: Wire, archive: Archive, *, bodies: bool, progress: Progress) -> Checkpoint:
-    """A node's ledger as a folder for others; whoever gets it verifies it."""
-    note = await fetch_checkpoint(wire)
-    checkpoint = _checkpoint_of(note, wire)
+def _with_lag(report: Report, shown: Audited, archive: Archive, kept: Checkpoint, copy: Copy) -> Report:
+    """A copy that has less than what was audited before must still be what that begins with."""
+    size, origin = shown.checkpoint.size, shown.checkpoint.origin
+    before = replace(shown, archive=archive, checkpoint=kept)
+    lag = f"{origin}: the copy at {copy.wire.url} has {size} of the {kept.size} entries that were audited before"
+    report = replace(report, warnings=(*report.warnings, lag))
+    root = merkle.root(size, before.node)
+    if root == shown.checkpoint.root:
+        return report
+    expected = f"root {root.hex()} over {size} entries, as audited before"
+    finding = Finding(origin, size - 1, "consistency", expected, shown.checkpoint.root.hex())
+    return replace(report, findings=in_order((*report.findings, finding)))
+
+
+async def export_ledger(copy: Copy, archive: Archive, *, bodies: bool, progress: Progress) -> Checkpoint:
+    """A ledger as a folder for others; whoever gets it verifies it."""
+    note, checkpoint = await copy.checkpoint()
     done = 0
-    async for entries in Fetcher(wire, archive, checkpoint, bodies=bodies).bundles(0):
+    async for entries in Fetcher(copy, archive, checkpoint, bodies=bodies).bundles(0):
         done += len(entries)
         progress(checkpoint.origin, done, checkpoint.size)
     archive.write_readme()
@@ -210,8 +320,8 @@ def urls_of(home: Home) -> list[str]:
     return sorted(urls, key=lambda url: url != own)
 
 
-async def wire_to(home: Home, url: str) -> tuple[Wire, str]:
-    """A connection with the home's key, still to be entered, and the origin of the node. Raises UsageError."""
+async def site_of(home: Home, url: str) -> Site:
+    """A node, its connection still to be entered, with the home's key. Raises UsageError, Unreachable."""
     node = _node_at(home, url)
     key = home.keyring.get("signing")
     if key is None:
@@ -222,7 +332,7 @@ async def wire_to(home: Home, url: str) -> tuple[Wire, str]:
     wire = Wire(url, tls)
     origin = node.origin if node else await _origin_of(url, tls)
     wire.log_in_as(SigningKey(key), bytes.fromhex(home.profile.pin), origin, archive_of(home, origin).checkpoint())
-    return wire, origin
+    return Site(wire, origin)
 
 
 def _node_at(home: Home, url: str) -> Node | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from clients.acknowledging import Acknowledger
 from clients.clock import now_ms
+from clients.contradictions import Contradictions
 from clients.drafts import Draft
 from clients.errors import Declined, Tampering, UsageError
 from clients.home import Home
@@ -72,6 +73,8 @@ class Client:
         self.acknowledger = Acknowledger(self)
         self.promises = Promises(self)
         self.receiver = Receiver(self)
+        self.contradictions = Contradictions(self)
+        self.receiver.on_evidence = self.contradictions.told
         self.alarms_at_start = len(self.state.alarms())
         self._seeds_checked = False
 
@@ -121,6 +124,7 @@ class Client:
         promised = self.promises.held()
         came = await self.receiver.sync(wait)
         await self.promises.check(promised)
+        await self.contradictions.review()
         await reopen(self)
         if not self._seeds_checked:
             self._seeds_checked = True

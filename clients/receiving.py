@@ -161,6 +161,8 @@ class Receiver:
             if isinstance(error, Tampering):
                 with self._state.transaction():
                     self._state.add_alarm(now_ms(), error.check, error.origin, error.index, error.detail)
+                if error.check == "consistency" and part.checkpoint:
+                    await client.contradictions.found(self._state.verified(origin).checkpoint, part.checkpoint)
             raise
         self._ledgers.put(replica)
         client.save_directory()

@@ -128,7 +128,11 @@ class Wire:
 
     async def json(self, method: str, path: str, *, login: bool = True, **params: str | int) -> dict[str, Any]:
         """An answer that is a JSON object."""
-        value = json.loads(await self.request(method, path, login=login, bytes_max=8 << 20, **params))  # type: ignore[arg-type]
+        data = await self.request(method, path, login=login, bytes_max=8 << 20, **params)  # type: ignore[arg-type]
+        try:
+            value = json.loads(data)
+        except ValueError:
+            value = None
         if not isinstance(value, dict):
             raise Declined("the node's answer is no JSON object")
         return value

@@ -103,6 +103,11 @@ class Words(Store):
         query = "SELECT sender, id FROM handed WHERE consumer = ? AND state = ? ORDER BY id"
         return self._db.execute(query, (consumer, state)).fetchall()
 
+    def was_told(self, name: str, origin: str, index: int, agency: str) -> bool:
+        """Whether an event was noted before."""
+        query = "SELECT 1 FROM told WHERE name = ? AND origin = ? AND idx = ? AND agency = ?"
+        return self._db.execute(query, (name, origin, index, agency)).fetchone() is not None
+
     def tell(self, name: str, origin: str, index: int, agency: str) -> bool:
         """Note an event; False where it was told before."""
         values = (name, origin, index, agency)

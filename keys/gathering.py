@@ -19,10 +19,10 @@ from protocol.checkpoint import SIZE_MAX, Checkpoint
 from protocol.directory import Directory
 from protocol.entry import Submission
 from protocol.errors import ProtocolError
-from protocol.merkle import HASH_BYTES
+from protocol.merkle import Nodes
 from protocol.note import Note
 from protocol.parties import Node
-from protocol.tiles import HEIGHT, WIDTH, Tile, TilePath, partial_width
+from protocol.tiles import Tile, TilePath
 
 Tiles = Mapping[TilePath, bytes]
 
@@ -62,17 +62,11 @@ class Pair:
 
     def wanted(self) -> list[TilePath]:
         """The hash tiles of the larger tree that tell: a few for each level."""
-        found: dict[tuple[int, int], None] = {}
+        return tiles.wanted(self.new_size, self._path_and_root) if self.old_size < self.new_size else []
 
-        def node(level: int, index: int) -> bytes:
-            tile_level, row = divmod(level, HEIGHT)
-            found[tile_level, index // (WIDTH >> row)] = None
-            return bytes(HASH_BYTES)
-
-        if self.old_size < self.new_size:
-            merkle.root(self.old_size, node)
-            merkle.consistency_path(self.old_size, self.new_size, node)
-        return [TilePath(level, index, partial_width(self.new_size, level, index)) for level, index in found]
+    def _path_and_root(self, node: Nodes) -> tuple[bytes, tuple[bytes, ...]]:
+        path = merkle.consistency_path(self.old_size, self.new_size, node)
+        return merkle.root(self.old_size, node), tuple(path)
 
     def prove(self, got: Tiles, versions: Sequence[Submission], pin: bytes) -> Contradiction | None:
         """What these tiles show, with as many of the directory ``versions`` as say whose keys signed; or nothing.
@@ -93,9 +87,7 @@ class Pair:
         if self.old_size == self.new_size:
             return self.new_root, ()
         held = {(path.level, path.index): Tile.from_data(data) for path, data in got.items()}
-        node = tiles.nodes(lambda level, index: held[level, index])
-        path = merkle.consistency_path(self.old_size, self.new_size, node)
-        return merkle.root(self.old_size, node), tuple(path)
+        return self._path_and_root(tiles.nodes(lambda level, index: held[level, index]))
 
 
 def _said(tree: SignedTree) -> Checkpoint | None:

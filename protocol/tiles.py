@@ -151,6 +151,19 @@ class TilePath:
     width: int
 
 
+def wanted(size: int, act: Callable[[Nodes], object]) -> list[TilePath]:
+    """The hash tiles of a tree of ``size`` leaves that hold the nodes which ``act`` asks for, each once."""
+    found: dict[tuple[int, int], None] = {}
+
+    def node(level: int, index: int) -> bytes:
+        tile_level, row = divmod(level, HEIGHT)
+        found[tile_level, index // (WIDTH >> row)] = None
+        return bytes(HASH_BYTES)
+
+    act(node)
+    return [TilePath(level, index, partial_width(size, level, index)) for level, index in found]
+
+
 def tile_path(level: int | None, index: int, width: int) -> str:
     """``tile/1/x001/x234/067.p/8``: below a log's prefix; no ``.p`` for a full tile, ``entries`` for level None."""
     if not (0 <= (level or 0) <= LEVEL_MAX and 0 <= index < 1000**7 and 1 <= width <= WIDTH):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +14,16 @@ from clients import auditor
 from clients.archive import Archive
 from clients.auditor import Asked, Auditor
 from clients.commands.context import AsJson, open_home, run
+from clients.commands.contradiction import evidence
 from clients.commands.evidence import Pin, check, home_if_any, parse_pin, prove
 from clients.commands.verdict import tell
+from clients.contradictions import keep
+from clients.copies import Copy
 from clients.errors import ClientError, Declined, Unreachable, UsageError
 from clients.home import Home
 from clients.screen import err, say, warn
 from keys.finding import FAILED
+from keys.fork import Contradiction
 from protocol.entry import Entry
 from protocol.errors import Malformed, ProtocolError
 from protocol.statements import DirectoryVersion, Kind
@@ -27,6 +33,7 @@ from protocol.treehead import Receipt
 app = typer.Typer(help="Verify ledgers, prove entries, hand over evidence.", no_args_is_help=True)
 app.command()(prove)
 app.command()(check)
+app.command()(run(evidence))
 
 
 @app.command()
@@ -34,7 +41,7 @@ app.command()(check)
 async def verify(  # noqa: PLR0917 - one parameter an option
     ctx: typer.Context,
     sources: Annotated[
-        list[str] | None, typer.Argument(help="URL of a node, or folder of `audit export`; every node without.")
+        list[str] | None, typer.Argument(help="URLs of nodes, or folders of `audit export`; every node without.")
     ] = None,
     bodies: Annotated[bool, typer.Option("--bodies", help="Fetch and hash the sealed bodies too.")] = False,
     receipts: Annotated[list[Path] | None, typer.Option(help="Receipts that a client kept; repeat for more.")] = None,
@@ -43,7 +50,11 @@ async def verify(  # noqa: PLR0917 - one parameter an option
     pin: Pin = "",
     as_json: AsJson = False,
 ) -> None:
-    """Read ledgers whole and judge every entry again; end in a verdict with located findings."""
+    """Read ledgers whole and judge every entry again; end in a verdict with located findings.
+
+    A node is asked for its own ledger and for those that it mirrors. Of several nodes each ledger is read once, from
+    its own node if that is among them, and every other copy is compared with it.
+    """
     home = home_if_any(ctx)
     places = auditor.sources_of(home, sources or [])
     asked = Asked(
@@ -53,29 +64,56 @@ async def verify(  # noqa: PLR0917 - one parameter an option
         tuple(receipt for path in receipts or [] for receipt in _receipts(path)),
         Policy.parse(_text(policy)) if policy else None,
     )
-    audit = Auditor(asked, _Progress())
-    hindered: ClientError | None = None
+    audit, hinder = Auditor(asked, _Progress()), _Hinder()
     for place in places:
-        try:
-            await _audit(audit, home, place)
-        except (Unreachable, Declined) as error:
-            hindered = error
-            warn(f"{place}: {error.detail}; going on with the others")
+        if isinstance(place, Path):
+            audit.audit_folder(Archive(place))
+    await _audit_nodes(audit, home, [place for place in places if isinstance(place, str)], hinder)
     report = audit.report()
+    for shown in audit.evidence:
+        _keep(home, shown)
     if home is not None and audit.directory is not None and report.verdict != FAILED:
         auditor.keep_directory(home, audit.directory)
-    tell(report, as_json=as_json, hindered=hindered)
+    tell(report, as_json=as_json, hindered=hinder.error)
 
 
-async def _audit(audit: Auditor, home: Home | None, place: str | Path) -> None:
-    if isinstance(place, Path):
-        audit.audit_folder(Archive(place))
+async def _audit_nodes(audit: Auditor, home: Home | None, urls: list[str], hinder: _Hinder) -> None:
+    """Each ledger once, and every other copy of it."""
+    if not urls:
         return
     if home is None:
         raise UsageError("a node is audited from the home of a seat with the role audit", "name it with --home")
-    wire, origin = await auditor.wire_to(home, place)
-    async with wire:
-        await audit.audit_node(wire, auditor.archive_of(home, origin))
+    async with contextlib.AsyncExitStack() as open_wires:
+        sites = []
+        for url in urls:
+            with hinder(url):
+                site = await auditor.site_of(home, url)
+                await open_wires.enter_async_context(site.wire)
+                sites.append(site)
+        await audit.audit_nodes(sites, lambda origin: auditor.archive_of(home, origin), hinder)
+
+
+class _Hinder:
+    """Tells why a node could not be asked, and lets the audit go on with the others."""
+
+    error: ClientError | None = None
+
+    @contextlib.contextmanager
+    def __call__(self, url: str) -> Iterator[None]:
+        """Around what one node is asked."""
+        try:
+            yield
+        except (Unreachable, Declined) as error:
+            self.error = error
+            warn(f"{url}: {error.detail}; going on with the others")
+
+
+def _keep(home: Home | None, shown: Contradiction) -> None:
+    if home is None:
+        warn(f"{shown.origin}: {shown}: audited from a home, the evidence of it would be kept")
+        return
+    keep(home.state, shown)
+    warn(f"{shown.origin}: {shown}; the evidence is kept: khunjerab audit evidence")
 
 
 @app.command()
@@ -84,14 +122,16 @@ async def export(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Absent, or an earlier export of the same ledger.")],
     source: Annotated[str, typer.Option(help="URL of the node; the home's own without.")] = "",
+    origin: Annotated[str, typer.Option(help="Of a ledger that the node mirrors; its own without.")] = "",
     bodies: Annotated[bool, typer.Option("--bodies", help="With the sealed bodies.")] = False,
 ) -> None:
-    """Write a node's ledger as a folder that anyone can verify without a network."""
+    """Write a ledger as a folder that anyone can verify without a network."""
     home = open_home(ctx)
-    wire, origin = await auditor.wire_to(home, source or auditor.urls_of(home)[0])
-    async with wire:
-        checkpoint = await auditor.export_node(wire, Archive(folder), bodies=bodies, progress=_Progress())
-    say(f"{checkpoint.size} entries of {origin} are in {folder}")
+    site = await auditor.site_of(home, source or auditor.urls_of(home)[0])
+    copy = Copy(site.wire, "" if origin in {"", site.origin} else origin)
+    async with site.wire:
+        checkpoint = await auditor.export_ledger(copy, Archive(folder), bodies=bodies, progress=_Progress())
+    say(f"{checkpoint.size} entries of {checkpoint.origin} are in {folder}")
 
 
 class _Progress:

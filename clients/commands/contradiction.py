@@ -1,11 +1,22 @@
-"""What evidence of a fork shows, in words: the two trees, what they rest on, and what they leave open."""
+"""``khunjerab audit evidence``, and what evidence of a fork shows in words: two trees, and what they rest on."""
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
 
-from clients.screen import emit, format_moment, out
-from keys.fork import CHECKPOINT, TREE_HEAD, Contradiction, Tree
+import typer
+
+from clients.auditor import site_of
+from clients.commands.context import AsJson, open_home
+from clients.contradictions import files
+from clients.home import Home
+from clients.screen import emit, format_moment, out, warn
+from keys.fork import CHECKPOINT, TREE_HEAD, Contradiction, Fork, Tree, check
+from protocol import limits
+from protocol.errors import ProtocolError
 from protocol.note import COSIGNATURE_MLDSA44
 
 
@@ -72,3 +83,43 @@ def _rests_on(shown: Contradiction, *, pinned: bool) -> list[str]:
     if not isinstance(shown.fork.old, str):
         lines.append("the node's receipt key, Ed25519 alone")
     return [*lines, "SHA-256: nobody finds two trees under one root"]
+
+
+async def evidence(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Option(help="URL of a node: what it holds, instead of what this home does.")] = "",
+    folder: Annotated[Path | None, typer.Option("--output", "-o", help="Write the files there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what is held against logs that signed two histories, or write it out for somebody who is offline.
+
+    Only what holds is listed. `audit check` says in words what a file shows.
+    """
+    home = open_home(ctx)
+    found = await _at_node(home, source) if source else [(moment, data) for moment, _, data in files(home.state)]
+    for moment, data in found:
+        shown, sha256 = check(Fork.decode(data), bytes.fromhex(home.profile.pin)), hashlib.sha256(data).hexdigest()
+        path = folder / f"{sha256}.json" if folder is not None else None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        if as_json:
+            emit({"sha256": sha256, "origin": shown.origin, "at": moment, "file": str(path) if path else None})
+        else:
+            out.print(f"{sha256}  {format_moment(moment)}  {shown.origin}: {shown}", markup=False)
+
+
+async def _at_node(home: Home, url: str) -> list[tuple[int, bytes]]:
+    """When a node found each file, and the file: those that hold."""
+    site, found = await site_of(home, url), []
+    async with site.wire as wire:
+        for told in json.loads(await wire.request("GET", "/v1/evidence", login=False)):
+            name = f"/v1/evidence/{told['sha256']}"
+            data = await wire.request("GET", name, login=False, bytes_max=limits.FORK_BYTES_MAX)
+            try:
+                check(Fork.decode(data), bytes.fromhex(home.profile.pin))
+            except ProtocolError as error:
+                warn(f"{told['sha256']} at {url} shows nothing: {error.detail}")
+                continue
+            found.append((int(told["at"]), data))
+    return found

@@ -10,7 +10,8 @@ import pytest
 
 from broker.node import Node
 from clients.archive import Archive
-from clients.auditor import Asked, Auditor, archive_of, wire_to
+from clients.auditor import Asked, Auditor, archive_of, site_of
+from clients.copies import Copy
 from clients.errors import Declined
 from keys.claims import open_signed
 from keys.finding import Report
@@ -149,10 +150,10 @@ async def test_an_auditor_finds_nothing_wrong_with_a_clock_that_went_back(tmp_pa
 async def _audit(folder: Path, world: World, node: Node) -> Report:
     home = seat_home(folder.parent, world, "pk-auditor", url=node.config.url)
     auditor = Auditor(Asked(world.pin), lambda *_: None)
-    wire, origin = await wire_to(home, node.config.url)
-    async with wire:
-        await auditor.audit_node(wire, archive_of(home, origin))
-    assert Archive(archive_of(home, origin).folder).checkpoint()
+    site = await site_of(home, node.config.url)
+    async with site.wire:
+        await auditor.audit_copy(Copy(site.wire), archive_of(home, site.origin))
+    assert Archive(archive_of(home, site.origin).folder).checkpoint()
     home.close()
     return auditor.report()
 

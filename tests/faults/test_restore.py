@@ -19,7 +19,8 @@ from broker.restore import StoredTail, take_back
 from broker.storage.contract import Halt
 from broker.storage.sqlite import SqliteStorage, copy_ledger
 from clients.archive import Archive
-from clients.auditor import export_node
+from clients.auditor import export_ledger
+from clients.copies import Copy
 from clients.errors import Unreachable
 from clients.transport import Wire
 from keys.lognote import LogSigner
@@ -72,7 +73,7 @@ async def past(tmp_path: Path) -> Past:
             await post(custodian, past.world.revocation("pk-liaison/desk", created=node.clock()))
         await node.publish()
         async with logged_in(node, "pk-auditor/desk") as auditor:
-            await export_node(auditor, Archive(tmp_path / "export"), bodies=True, progress=lambda *_: None)
+            await export_ledger(Copy(auditor), Archive(tmp_path / "export"), bodies=True, progress=lambda *_: None)
         assert node.publisher.newest is not None
         past.newest, past.size = node.publisher.newest.note, node.ledger.tree.size
     copy_ledger(past.ledger, tmp_path / "newer.db")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from broker.node import Node
 from clients.archive import Archive
-from clients.auditor import Asked, Auditor, archive_of, export_node, wire_to
+from clients.auditor import Asked, Auditor, archive_of, export_ledger, site_of
+from clients.copies import Copy
 from clients.home import Home
 from keys.claims import parsed
 from keys.finding import Report
@@ -32,9 +33,9 @@ async def _post(node: Node, world: World, count: int) -> None:
 
 async def _audit(home: Home, url: str, **asked: object) -> Report:
     auditor = Auditor(Asked(bytes.fromhex(home.profile.pin), **asked), _quiet)  # type: ignore[arg-type]
-    wire, origin = await wire_to(home, url)
-    async with wire:
-        await auditor.audit_node(wire, archive_of(home, origin))
+    site = await site_of(home, url)
+    async with site.wire:
+        await auditor.audit_copy(Copy(site.wire), archive_of(home, site.origin))
     return auditor.report()
 
 
@@ -58,9 +59,9 @@ async def test_an_export_is_verified_where_there_is_no_network(tmp_path: Path) -
     async with live_node(tmp_path, world) as node:
         home = seat_home(tmp_path, world, "pk-auditor", url=node.config.url)
         await _post(node, world, 270)
-        wire, _ = await wire_to(home, node.config.url)
-        async with wire:
-            await export_node(wire, Archive(tmp_path / "export"), bodies=True, progress=_quiet)
+        site = await site_of(home, node.config.url)
+        async with site.wire:
+            await export_ledger(Copy(site.wire), Archive(tmp_path / "export"), bodies=True, progress=_quiet)
         home.close()
         auditor = Auditor(Asked(world.pin, bodies=True), _quiet)
         auditor.audit_folder(Archive(tmp_path / "export"))

@@ -18,7 +18,8 @@ import pytest
 
 from broker.home import NodeConfig
 from clients.archive import Archive
-from clients.auditor import export_node
+from clients.auditor import export_ledger
+from clients.copies import Copy
 from clients.transport import Wire
 from keys.keyring import write_private
 from tests.support.altering import replace
@@ -202,7 +203,7 @@ async def test_backup_and_restore(home: Path, world: World, tmp_path: Path) -> N
         receipt = await post(sender, lost)
         async with wire_to(node, world, "pk-auditor/desk") as auditor, asyncio.timeout(30):
             while (
-                await export_node(auditor, Archive(export), bodies=True, progress=lambda *_: None)
+                await export_ledger(Copy(auditor), Archive(export), bodies=True, progress=lambda *_: None)
             ).size <= receipt.index:
                 pass
         assert (await node.stop()) == 0

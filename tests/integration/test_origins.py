@@ -188,7 +188,7 @@ async def test_a_mirrored_ledger_that_lost_what_was_promised_is_believed_as_far_
 async def test_a_mirrored_ledger_that_breaks_its_checkpoint_is_an_alarm_and_keeps_what_was_verified(
     two: TwoLedgers,
 ) -> None:
-    """There is no way back behind what the log key has signed. SPEC 11.3.4."""
+    """There is no way back behind what the log key has signed; both trees are evidence. SPEC 11.3.4."""
     with two.seat("cn-liaison") as reader:
         lost = _post(two)
         await reader.sync()
@@ -196,7 +196,7 @@ async def test_a_mirrored_ledger_that_breaks_its_checkpoint_is_an_alarm_and_keep
         _post(two)
         own = _post(two, "cn-embassy")
         await reader.sync()
-        assert set(_alarms(reader)) == {("consistency", PK)}
+        assert set(_alarms(reader)) == {("consistency", PK), ("fork", PK)}
         assert reader.state.bulletin_at(*lost) is not None
         assert reader.state.bulletin_at(*own) is not None
 

@@ -14,9 +14,12 @@ from broker.deliveries import Deliveries
 from broker.node import Node
 from broker.sessions import Session
 from clients.client import Client
+from clients.contradictions import files
 from clients.errors import Declined, Tampering, Unreachable
 from clients.seeds import KEPT_MS, destroy_old_seeds
 from clients.state import Held
+from keys.fork import Fork
+from keys.fork import check as check_fork
 from protocol.entry import Submission
 from protocol.page import Part
 from protocol.treehead import Receipt
@@ -311,7 +314,10 @@ async def test_what_a_node_lost_is_posted_again(tmp_path: Path) -> None:
 
 
 async def test_a_receipt_of_another_history_is_found(tmp_path: Path) -> None:
-    """The head in a receipt must be one that the ledger extends, even where the entry stands as promised."""
+    """The head in a receipt must be one that the ledger extends, even where the entry stands as promised.
+
+    The node's own hash tiles make evidence of it that anybody can check.
+    """
     world = world_of_today()
     async with exchange(tmp_path, "pk-liaison", world=world) as (node, (pk,)):
         fork_folder = tmp_path / "fork"
@@ -335,8 +341,11 @@ async def test_a_receipt_of_another_history_is_found(tmp_path: Path) -> None:
             pk.state.set_outgoing(number, "receipted", receipt=receipt.encode())
         publish(node)
         await pk.sync()
-        assert [name for _, name, *_ in pk.state.alarms()] == ["broken-promise"]
+        assert [name for _, name, *_ in pk.state.alarms()] == ["broken-promise", "fork"]
         assert Receipt.decode(pk.state.evidence()[0][-1]) == receipt
+        ((_, origin, file),) = files(pk.state)
+        assert origin == node.ledger.origin
+        assert check_fork(Fork.decode(file), world.pin).fork.old == receipt.head
 
 
 async def test_a_page_that_proves_nothing_changes_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from protocol.note import Note
 from protocol.page import Consistency, Item, Part
 from protocol.problem import Problem
 from protocol.statements import Bulletin, Kind
+from protocol.tiles import parse_tile_path, partial_width
 from protocol.treehead import Receipt
 from tests.support.live import now_ms, seat_home
 from tests.support.world import ORIGINS, World, admit, node_keys, open_ledger
@@ -106,6 +108,8 @@ class NodeOfOne:
         self.mirrors = set(ORIGINS.values()) - {client.ledgers.home_origin}  # served beside the home ledger
         self.spoil: dict[str, Spoil] = {}  # what is done to the parts of a ledger
         self.withheld: set[bytes] = set()  # bodies' hashes
+        self.files: dict[str, bytes] = {}  # by path
+        self.requested: list[str] = []
         self.asked: list[dict[str, int]] = []  # the cursors that pages were asked for with
 
     async def __aenter__(self) -> Self:
@@ -157,6 +161,20 @@ class NodeOfOne:
             return Item(index, data, path, withheld=reason)
         wrap = ledger.storage.wrap(index, self._client.key.public.key_id)
         return Item(index, data, path, wrap, ledger.storage.body(index))
+
+    async def request(self, method: str, path: str, **_: object) -> bytes:
+        """What is open to all: a file that a test put there, or a hash tile of a ledger."""
+        self.requested.append(path)
+        if path in self.files:
+            return self.files[path]
+        prefix, rest = path.rpartition("tile/")[::2]
+        for origin, ledger in self._two.ledgers.items():
+            mirror = f"/mirror/{hashlib.sha256(origin.encode()).hexdigest()}/"
+            if rest and method == "GET" and prefix == ("/" if origin == self._client.ledgers.home_origin else mirror):
+                wanted = parse_tile_path(f"tile/{rest}")
+                if wanted.width <= partial_width(ledger.tree.size, wanted.level or 0, wanted.index):
+                    return ledger.tree.tile_data(wanted.level or 0, wanted.index, wanted.width)
+        raise Declined(f"not-found: {path}", code="not-found")
 
     async def stream(
         self, after: Mapping[str, int], known: Mapping[str, int], **_: object
