@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.deliveries import BODY_INLINE_BYTES_MAX, Deliveries
+from broker.deliveries import Deliveries
 from broker.sessions import Session
 from protocol import limits
 from protocol.page import Cursor, Part, encode_page
 
-PAGES_KEPT_MAX = 64
+KEPT_BYTES_MAX = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Pages:
         self.own = own
         self._mirrored: dict[str, Deliveries] = {}
         self._kept: dict[tuple[object, ...], Page] = {}
+        self._kept_bytes = 0
         self._kept_for: list[tuple[int, str, bytes | None]] = []
 
     def serve(self, deliveries: Deliveries) -> None:
@@ -78,8 +79,9 @@ class Pages:
         page = self._kept.get(name)
         if page is None:
             page = self._make(session, after, known, limit, feed)
-            if len(self._kept) < PAGES_KEPT_MAX and len(page.data) <= BODY_INLINE_BYTES_MAX:
+            if self._kept_bytes + len(page.data) <= KEPT_BYTES_MAX:
                 self._kept[name] = page
+                self._kept_bytes += len(page.data)
         return page
 
     def _make(self, session: Session, after: Cursor, known: Cursor, limit: int, feed: str | None) -> Page:
@@ -95,7 +97,7 @@ class Pages:
 
     def forget(self) -> None:
         """Keep nothing, after bodies were expunged."""
-        self._kept.clear()
+        self._forget_pages()
         for one in self.all():
             one.forget()
 
@@ -103,7 +105,11 @@ class Pages:
         newest = [one.newest for one in self.all()]
         if newest != self._kept_for:
             self._kept_for = newest
-            self._kept.clear()
+            self._forget_pages()
+
+    def _forget_pages(self) -> None:
+        self._kept.clear()
+        self._kept_bytes = 0
 
 
 def _place(one: Deliveries, after: Cursor, known: Cursor) -> tuple[int, int]:

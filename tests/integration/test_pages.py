@@ -1,0 +1,56 @@
+"""Pages: what many connections of one seat ask for is made once, however large, within a bound of memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from broker import pages
+from broker.node import Node
+from protocol import limits
+from protocol.page import Cursor
+from tests.support.door import logged_in
+from tests.support.live import live_node, world_of_today
+from tests.support.world import ORIGINS
+
+MANY = 30
+ORIGIN = ORIGINS["PK"]
+
+
+class Twice(NamedTuple):
+    first: pages.Page
+    second: pages.Page
+
+
+async def asked_twice(node: Node, more_than: int) -> Twice:
+    """The same page for two connections of a seat, neither of which has anything."""
+    async with logged_in(node, "cn-liaison/desk") as wire:
+        await wire.session()
+        session = next(one for one in node.sessions._sessions.values() if one.speaker.agency == "cn-liaison")
+        after: Cursor = {ORIGIN: 0}
+        first, second = (node.pages.page(session, after, after, limits.PAGE_ENTRIES_MAX) for _ in range(2))
+    assert len(first.data) > more_than
+    return Twice(first, second)
+
+
+async def test_a_large_page_is_made_once_for_all_connections_of_a_seat(tmp_path: Path) -> None:
+    world = world_of_today()
+    async with live_node(tmp_path, world) as node, logged_in(node, "pk-liaison/desk") as wire:
+        await wire.post([world.bulletin() for _ in range(MANY)])
+        page, again = await asked_twice(node, 64 * 1024)
+        assert again is page
+        await wire.post([world.bulletin()])
+        newer, _ = await asked_twice(node, len(page.data))
+        assert newer.entries == page.entries + 1
+
+
+async def test_what_is_kept_of_pages_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "KEPT_BYTES_MAX", 1024)
+    world = world_of_today()
+    async with live_node(tmp_path, world) as node, logged_in(node, "pk-liaison/desk") as wire:
+        await wire.post([world.bulletin()])
+        page, again = await asked_twice(node, 1024)
+        assert again is not page
+        assert again.data == page.data
