@@ -21,6 +21,7 @@ from bench.beside import beside
 from bench.connections import accepted
 from bench.environment import environment
 from bench.fanout import fanout
+from bench.pair import pair
 from bench.plots import distribution, plot
 from bench.prompt import prompt
 from bench.size import size
@@ -38,11 +39,12 @@ class Plan(NamedTuple):
     carried: int  # end to end
     fanned: int  # to a thousand connections
     audited: int
+    mirrored: int  # caught up with by another node
     large: int  # the large ledger
 
 
-QUICK = Plan(rounds=5, posts=2000, carried=1000, fanned=64, audited=10_000, large=100_000)
-FULL = Plan(rounds=7, posts=4000, carried=4000, fanned=256, audited=20_000, large=1_000_000)
+QUICK = Plan(rounds=5, posts=2000, carried=1000, fanned=64, audited=10_000, mirrored=10_000, large=100_000)
+FULL = Plan(rounds=7, posts=4000, carried=4000, fanned=256, audited=20_000, mirrored=100_000, large=1_000_000)
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Bench:
         for suite in (1, 2):
             self._told(f"single posts and batches, suite {suite}", lambda s=suite: admission(s, rounds, plan.posts))
             self._told(f"end to end, suite {suite}", lambda s=suite: self._beside(s))
+        self._told("two nodes", lambda: pair(rounds, plan.carried, plan.mirrored))
         self._told("fan-out", lambda: fanout(rounds, plan.fanned))
         self._told("size of the ledger", self._size)
         self._told("audit", lambda: [*audit(rounds, plan.audited), *tree(rounds, plan.audited)])

@@ -12,6 +12,7 @@ from clients.transport import Wire
 from keys.signing import SignatureCheck
 from protocol import merkle
 from protocol.entry import Entry, Submission
+from protocol.page import Part
 from protocol.statements import Kind
 from protocol.treehead import Receipt, TreeHead
 from tests.support.process import NodeProcess, make_home
@@ -72,17 +73,23 @@ class Khunjerab:
             contextlib.aclosing(wire.stream({ORIGIN: 0}, {ORIGIN: 0})) as pages,
         ):
             async for part, *_ in pages:
-                _verify(part.head)
-                come = []
-                for item in part.items:
-                    leaf = merkle.leaf_hash(item.entry)
-                    merkle.verify_inclusion(leaf, item.index, part.head.size, list(item.path), part.head.root)
-                    entry = Entry.decode(item.entry)
-                    if entry.kind is Kind.BULLETIN and item.wrap and item.body:
-                        come.append(Arrived(entry.statement, entry.signatures, item.wrap, item.body))
-                yield come
+                yield arrived_in(part)
+
+
+def arrived_in(part: Part) -> list[Arrived]:
+    """The bulletins of a page's part, its head and every path verified."""
+    _verify(part.head)
+    come = []
+    for item in part.items:
+        leaf = merkle.leaf_hash(item.entry)
+        merkle.verify_inclusion(leaf, item.index, part.head.size, list(item.path), part.head.root)
+        entry = Entry.decode(item.entry)
+        if entry.kind is Kind.BULLETIN and item.wrap and item.body:
+            come.append(Arrived(entry.statement, entry.signatures, item.wrap, item.body))
+    return come
 
 
 def _verify(head: TreeHead) -> None:
     assert head.signature is not None
-    SignatureCheck(node_keys("PK").receipt.public, head.message(), head.signature, 1).verify()
+    key = next(node_keys(nation).receipt.public for nation, origin in ORIGINS.items() if origin == head.origin)
+    SignatureCheck(key, head.message(), head.signature, 1).verify()
