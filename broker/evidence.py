@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from broker.ledger import Ledger
+from broker.quota import Budget
 from keys.fork import Contradiction, Fork, SignedTree, Trees, check
 from keys.gathering import Pair, Tiles
 from keys.keyring import write_private
@@ -29,7 +30,7 @@ from protocol.tiles import TilePath
 
 FILES_MAX = 64
 FILES_PER_LOG_MAX = 8  # so that no log takes the place of the others'
-AGAIN_MS = 1000  # between two gatherings against one log: whoever provokes them costs this much and no more
+LOOKED_INTO_PER_MINUTE = 60  # against one log: whoever provokes it costs so much and no more
 LOOKING_MAX = 64
 Reader = Callable[[str, TilePath], Awaitable[bytes | None]]  # a hash tile of a log; None where it cannot be had
 
@@ -57,7 +58,7 @@ class Evidence:
         self._folder, self._ledger, self._clock = folder, ledger, clock
         self._held: dict[bytes, Held] = {}
         self._busy: dict[str, asyncio.Lock] = {}
-        self._again: dict[str, int] = {}  # by origin, when the next may be gathered
+        self._budget = Budget(60, lambda: clock() / 1000)
         self._tasks: set[asyncio.Task[bool]] = set()
         self.readers: list[Reader] = []
         for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
@@ -120,11 +121,7 @@ class Evidence:
         async with self._busy.setdefault(origin, asyncio.Lock()):
             if any(held.trees == pair.trees for held in self._held.values()):
                 return True
-            now = self._clock()
-            if now < self._again.get(origin, 0):
-                return False
-            self._again[origin] = now + AGAIN_MS
-            return await self._gather(pair)
+            return self._budget.spend(origin, LOOKED_INTO_PER_MINUTE) and await self._gather(pair)
 
     async def _gather(self, pair: Pair) -> bool:
         versions, loop = self._versions(), asyncio.get_running_loop()

@@ -100,13 +100,23 @@ class Peering:
         if part is None:
             raise PartRefused("its page has no part of its own ledger")
         self.head_size = max(self.head_size, part.head.size)
-        taken = await self.mirror.take(part, wire.body)
+        try:
+            taken = await self.mirror.take(part, wire.body)
+        except PartRefused:
+            self._doubt(part.checkpoint)
+            raise
         if not self.connected:
             log.info("peer-followed", origin=self.mirror.origin, entries=self.mirror.size, head=self.head_size)
         self.connected, self.error, self.heard = True, "", self._node.clock()
         for flag in taken.flags:
             log.error("entry-flagged", origin=self.mirror.origin, index=flag.index, check=flag.name, step=flag.step)
         await self._on_taken(self.mirror, taken)
+
+    def _doubt(self, checkpoint: str) -> None:
+        """A part that does not hold is no alarm; but what the peer's log signed beside it may be another history."""
+        published = self.mirror.published
+        if published is not None and checkpoint:
+            self._node.evidence.suspect(self.mirror.origin, published.note, checkpoint)
 
     def state(self) -> dict[str, Any]:
         """What ``node peer status`` shows."""

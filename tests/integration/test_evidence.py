@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from broker.evidence import FILES_PER_LOG_MAX, Evidence
+from broker.evidence import FILES_PER_LOG_MAX, LOOKED_INTO_PER_MINUTE, Evidence
 from broker.http import server
 from clients.transport import Wire
 from keys.fork import Fork, check
@@ -139,19 +139,19 @@ async def test_a_stranger_s_garbage_raises_nothing_and_costs_little(evidence: Ev
             (BEFORE.checkpoint(300), "garbage"),
             ("", BEFORE.checkpoint(300)),
         ):
-            for _ in range(20):
+            for _ in range(LOOKED_INTO_PER_MINUTE):
                 assert not await evidence.contradicted(ORIGIN, ours, theirs)
-            clock.now += 10_000
     assert (evidence.all(), told) == ([], [])
-    assert len(asked) <= 4 * 3
+    assert 0 < len(asked) <= 4 * LOOKED_INTO_PER_MINUTE
+    clock.now += 60_000
+    evidence.readers.append(reader(AFTER))
+    assert await evidence.contradicted(ORIGIN, BEFORE.checkpoint(300), AFTER.checkpoint(SIZE))
 
 
-async def test_where_the_tiles_cannot_be_had_there_is_nothing_until_they_can(evidence: Evidence, clock: Clock) -> None:
+async def test_where_the_tiles_cannot_be_had_there_is_nothing_until_they_can(evidence: Evidence) -> None:
     trees = BEFORE.checkpoint(300), AFTER.checkpoint(SIZE)
     assert not await evidence.contradicted(ORIGIN, *trees)
     evidence.readers.append(reader(AFTER))
-    assert not await evidence.contradicted(ORIGIN, *trees)  # too soon
-    clock.now += 10_000
     assert await evidence.contradicted(ORIGIN, *trees)
 
 
@@ -163,6 +163,15 @@ async def test_a_log_s_evidence_is_bounded(evidence: Evidence, tmp_path: Path, c
         clock.now += 10_000
     assert len(list((tmp_path / "evidence").iterdir())) == len(evidence.all()) == FILES_PER_LOG_MAX
     assert evidence.all()[0].trees[1] == 300
+
+
+async def test_all_evidence_is_bounded(evidence: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many logs there are. SPEC 11.8.1."""
+    monkeypatch.setattr("broker.evidence.FILES_MAX", 2)
+    evidence.readers.append(reader(AFTER))
+    for at in (300, 301, 302):
+        await evidence.contradicted(ORIGIN, BEFORE.checkpoint(at), AFTER.checkpoint(SIZE))
+    assert len(list((tmp_path / "evidence").iterdir())) == 2
 
 
 async def test_a_file_that_does_not_hold_is_not_shown_to_anybody(
