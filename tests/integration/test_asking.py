@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.certificate import certificate_hash, make_certificate
 from broker.http import server
 from broker.node import Node
 from broker.witness import store
@@ -382,6 +383,27 @@ async def test_over_real_sockets(tmp_path: Path, world: World) -> None:
             await node.asking.close()
             await runner.cleanup()
             peer.witness.close()
+
+
+async def test_a_peer_is_known_by_its_certificate(tmp_path: Path) -> None:
+    """The one that the directory lists; a third party by its signatures, whatever certificate it shows."""
+    listen = f"127.0.0.1:{free_port()}"
+    url, pem = f"https://{listen}", tmp_path / "tls.pem"
+    pem.write_bytes(make_certificate(url))
+    peer = peer_of(tmp_path, node_keys("CN").cosigner)
+    runner = await server.serve_witness(peer.witness, listen, server.tls_context(pem))
+    try:
+        for tls in ((certificate_hash(pem),), (b"\1" * 32, certificate_hash(pem)), ()):
+            http = HttpWitness(AskedWitness(CN, url, (), tls, is_peer=bool(tls)), str)
+            assert (await http.submit(b"junk")).status == 400
+            await http.close()
+        http = HttpWitness(AskedWitness(CN, url, (), (b"\1" * 32,), is_peer=True), str)
+        with pytest.raises(Away, match="certificate that the directory does not list"):
+            await http.submit(b"junk")
+        await http.close()
+    finally:
+        await runner.cleanup()
+        peer.witness.close()
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://", "nonsense", "http://host.invalid:99999/"])
