@@ -58,11 +58,8 @@ class Wire:
         self._login: tuple[SigningKey, bytes, str, str] | None = None
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(
-            total=None, connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS + limits.WAIT_SECONDS_MAX
-        )
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=100)
-        self._http = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False)
+        self._http = aiohttp.ClientSession(timeout=_patience(), connector=connector, auto_decompress=False)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -104,9 +101,16 @@ class Wire:
         if self._http is None:
             msg = "use the wire in `async with`"
             raise RuntimeError(msg)
+        patience = _patience(int(params.get("wait", 0)))
         try:
             async with self._http.request(
-                method, self.url + path, data=body, headers=headers, params=params, allow_redirects=False
+                method,
+                self.url + path,
+                data=body,
+                headers=headers,
+                params=params,
+                allow_redirects=False,
+                timeout=patience,
             ) as answer:
                 data = await _read(answer, bytes_max)
                 if answer.status == 200:  # noqa: PLR2004 - the one success of SPEC §11
@@ -260,6 +264,11 @@ class Wire:
         data = await self.request("GET", f"/v1/bodies/{sha256.hex()}", bytes_max=2 << 20)
         body, wrap = canonical.decode(data, bytes_max=2 << 20)
         return body, wrap
+
+
+def _patience(wait: int = 0) -> aiohttp.ClientTimeout:
+    """For a node that was asked to hold its answer for ``wait`` seconds; one that is silent for longer is away."""
+    return aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS + wait)
 
 
 async def _read(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from broker.node import Node
 from broker.peer import PeerConfig, save_peers
 from tests.support.door import until
 from tests.support.live import free_port, live_node, now_ms
+from tests.support.relay import Relay
 from tests.support.world import ORIGINS, World, first_directory
 
 PEER = {"PK": "CN", "CN": "PK"}
@@ -57,15 +58,26 @@ def follow(folder: Path, at: str, url: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def live_pair(folder: Path, world: World | None = None) -> AsyncIterator[Pair]:
-    """Both nodes on real sockets and real files, following each other."""
-    world = world or world_of_two()
+async def live_pair(
+    folder: Path,
+    world: World | None = None,
+    links: Mapping[str, Relay] | None = None,
+    clocks: Mapping[str, Callable[[], int]] | None = None,
+) -> AsyncIterator[Pair]:
+    """Both nodes on real sockets and real files, following each other.
+
+    By nation, ``links`` are what its node reaches its peer through, and ``clocks`` what it tells the time by.
+    """
+    world, links, clocks = world or world_of_two(), links or {}, clocks or {}
     ports = {nation: free_port() for nation in PEER}
-    for nation, peer in PEER.items():
-        follow(folder, nation, f"http://127.0.0.1:{ports[peer]}")
     async with contextlib.AsyncExitStack() as stack:
-        nodes = {
-            nation: await stack.enter_async_context(live_node(folder, world, ports[nation], nation=nation, ask=True))
-            for nation in PEER
-        }
+        for nation, peer in PEER.items():
+            if nation in links:
+                links[nation].target = ports[peer]
+                await stack.enter_async_context(links[nation])
+            follow(folder, nation, links[nation].url if nation in links else f"http://127.0.0.1:{ports[peer]}")
+        nodes = {}
+        for nation, port in ports.items():
+            live = live_node(folder, world, port, clocks.get(nation, now_ms), nation=nation, ask=True)
+            nodes[nation] = await stack.enter_async_context(live)
         yield Pair(world, nodes)

@@ -1,0 +1,174 @@
+"""The link between two nations' nodes: cut, lossy, slow, gone without a word; requests repeated and out of order.
+
+People are at work in both nations meanwhile. What must hold in the end, whatever happened, is what the record of
+everyone says (``tests/support/record.py``): nothing lost, nothing twice, no wrong signature, both nodes clean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from broker import peering
+from broker.http import stream
+from broker.witness import asking
+from clients import transport
+from clients.errors import Unreachable
+from khunjerab import witnesses
+from tests.support.border import Border, border, near_border
+from tests.support.door import logged_in, until
+from tests.support.live import live_node, world_of_today
+from tests.support.relay import Asked, Relay
+from tests.support.world import ORIGINS
+
+PK = ORIGINS["PK"]
+
+
+def require_soak() -> None:
+    assert os.environ.get("KHUNJERAB_SOAK") == "1", "make soak"
+
+
+async def _cut_often(folder: Path, times: int) -> None:
+    dice = random.Random(times)
+    async with border(folder, times) as both, both.at_work():
+        for _ in range(times):
+            await asyncio.sleep(dice.uniform(0.1, 0.5))  # when it falls, and for how long, is what is drawn here
+            await both.cut()
+            await asyncio.sleep(dice.uniform(0.0, 0.3))
+            both.open()
+
+
+async def test_a_link_that_is_cut_at_random_under_load(tmp_path: Path) -> None:
+    await _cut_often(tmp_path, 5)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+async def test_a_link_that_is_cut_fifty_times_under_load(tmp_path: Path) -> None:
+    require_soak()
+    await _cut_often(tmp_path, 50)
+
+
+async def _lose(both: Border, connections: int) -> None:
+    """Three in ten connections die at a byte that is drawn; and of the others at each piece that is sent."""
+    async with both.at_work():
+        for link in both.links.values():
+            await link.cut()
+            link.open()
+            link.doomed = link.loss = 0.3
+        links = both.links.values()
+        await until(lambda: min(link.connections for link in links) >= connections, 3600)
+
+
+async def test_a_link_that_loses_three_pieces_in_ten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both lanes try again and again, and get on meanwhile."""
+    for module in (asking, peering):
+        monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 0.3)
+    async with near_border(tmp_path, 2) as (both, _):
+        await _lose(both, 20)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+async def test_a_link_that_loses_three_pieces_in_ten_for_long(tmp_path: Path) -> None:
+    require_soak()
+    async with border(tmp_path, 2) as both:
+        await _lose(both, 200)
+
+
+async def _gone_without_a_word(both: Border, silent_s: float) -> None:
+    """Nothing passes, and no end is told; what stood before the silence is lost."""
+    async with both.at_work():
+        await asyncio.sleep(0.3)
+        both.silence()
+        await asyncio.sleep(silent_s)
+        both.open()
+
+
+async def test_a_connection_that_is_gone_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each end finds out by itself, as nothing beats any more, and begins anew."""
+    for module in (stream, transport):
+        monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.5)
+    monkeypatch.setattr(transport, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(witnesses, "ANSWER_SECONDS", 1)
+    async with near_border(tmp_path, 3) as (both, pair):
+        followed = [link.connections for link in both.links.values()]
+        await _gone_without_a_word(both, 1.5)
+        assert all(link.connections > before for link, before in zip(both.links.values(), followed, strict=True))
+        await until(lambda: all(len(node.subscribers) == 2 for node in pair.nodes.values()))  # the reader, and the peer
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+async def test_a_connection_that_is_gone_for_a_minute(tmp_path: Path) -> None:
+    require_soak()
+    async with border(tmp_path, 4) as both:
+        await _gone_without_a_word(both, 60)
+
+
+async def test_a_silent_node_is_away_and_one_that_was_asked_to_wait_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "ANSWER_SECONDS", 1)
+    async with (
+        live_node(tmp_path, world_of_today()) as node,
+        Relay(int(node.config.url.rpartition(":")[2]), 7) as link,
+        logged_in(node, "pk-liaison/desk") as reader,
+        asyncio.timeout(25),
+    ):
+        size = node.ledger.head.size
+        await reader.deliveries({PK: size}, {PK: size}, wait=2)
+        reader.url = link.url
+        link.silence()
+        with pytest.raises(Unreachable, match="does not answer"):
+            await reader.deliveries({}, {})
+
+
+async def test_a_slow_link(tmp_path: Path) -> None:
+    """A satellite's: it takes as long as it takes."""
+    async with near_border(tmp_path, 5) as (both, _), both.at_work(0.2):
+        for link in both.links.values():
+            link.delay_s, link.bytes_per_second = 0.05, 64_000
+        await asyncio.sleep(2)
+
+
+class Meddler:
+    """Before each request for a cosignature arrives, the same one does, and some that were sent long before."""
+
+    def __init__(self, link: Relay, dice: random.Random) -> None:
+        self._link, self._dice = link, dice
+        self.requests: list[bytes] = []
+        self.answers: list[int] = []
+
+    async def before(self, request: bytes) -> None:
+        self.requests.append(request)
+        again = [request, *self._dice.sample(self.requests, min(3, len(self.requests)))]
+        self._dice.shuffle(again)
+        answers = await asyncio.gather(*(self._link.replay(one) for one in again))
+        self.answers += [Asked(request, answer).status for answer in answers]
+
+
+async def _meddle(folder: Path, requests: int) -> None:
+    async with near_border(folder, 6) as (both, _), both.at_work():
+        meddlers = [Meddler(link, random.Random(number)) for number, link in enumerate(both.links.values())]
+        for link, meddler in zip(both.links.values(), meddlers, strict=True):
+            link.before = meddler.before
+        await until(lambda: min(len(meddler.requests) for meddler in meddlers) >= requests, 3600)
+        answers = {answer for meddler in meddlers for answer in meddler.answers}
+        assert {200, 409} <= answers <= {200, 409, 429, 503}
+
+
+async def test_requests_for_cosignatures_repeated_and_out_of_order(tmp_path: Path) -> None:
+    """Whatever order they come in, and however often: what is let out is over one history."""
+    await _meddle(tmp_path, 4)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+async def test_two_hundred_requests_repeated_and_out_of_order(tmp_path: Path) -> None:
+    require_soak()
+    await _meddle(tmp_path, 200)
