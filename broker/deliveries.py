@@ -15,7 +15,7 @@ from typing import Protocol
 from broker.ledger import Ledger, now_ms
 from broker.sessions import Session, reader_of
 from broker.standing import Standing
-from broker.storage.contract import Published, Storage
+from broker.storage.contract import NewEntry, Published, Storage, StoredWrap
 from broker.tree import Tree
 from keys.judge import why_not_recipient
 from protocol import limits
@@ -30,23 +30,32 @@ from protocol.times import DAY_MS
 from protocol.treehead import TreeHead
 
 BODY_INLINE_BYTES_MAX = 64 * 1024
-KEPT_BYTES_MAX = 32 * 1024 * 1024
+KEPT_BYTES_MAX = 16 * 1024 * 1024
 _ITEM_BYTES = 2048  # what path, wrap and framing of an item come to, about
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An entry as it is served to anyone, read and decoded once; ``body`` is what goes inline."""
+    """An entry as it is served to anyone, read and decoded once; ``body`` is what goes inline.
+
+    ``wraps`` are here of what was just written: nearly every reader has it within a moment.
+    """
 
     data: bytes
     header: Header | None
     body: bytes | None
     gone: bool  # a bulletin whose body is not here any more
+    wraps: tuple[StoredWrap, ...] | None = None
 
     @property
     def length(self) -> int:
-        """What it takes in memory and on a page."""
+        """What it takes on a page."""
         return len(self.data) + len(self.body or b"") + _ITEM_BYTES
+
+    @property
+    def kept(self) -> int:
+        """What it takes in memory."""
+        return self.length + sum(len(wrap.data) for wrap in self.wraps or ())
 
 
 class Shown(Protocol):
@@ -185,16 +194,21 @@ class Deliveries:
         storage = self._storage
         (data,) = storage.entry_bytes(index, index + 1)
         header, body = _header_in(data), storage.body(index)
-        if header is not None:
-            inline = body if body is not None and len(body) <= BODY_INLINE_BYTES_MAX else None
-            served = Served(data, header, inline, body is None)
-        else:
-            served = Served(data, None, body, gone=False)  # of all else, only a directory has one
-        self._served[index] = served
-        self._served_bytes += served.length
-        while self._served_bytes > KEPT_BYTES_MAX:
-            self._served_bytes -= self._served.popitem(last=False)[1].length
+        served = Served(data, header, _inline(header, body), gone=header is not None and body is None)
+        self._keep(index, served)
         return served
+
+    def remember(self, entry: NewEntry, header: Header | None) -> None:
+        """What was just made durable, as it will be asked for at once."""
+        body = _inline(header, entry.body)
+        gone = header is not None and entry.body is None
+        self._keep(entry.index, Served(entry.data, header, body, gone, entry.wraps))
+
+    def _keep(self, index: int, served: Served) -> None:
+        self._served[index] = served
+        self._served_bytes += served.kept
+        while self._served_bytes > KEPT_BYTES_MAX:
+            self._served_bytes -= self._served.popitem(last=False)[1].kept
 
     def _item(self, session: Session, index: int, served: Served) -> Item:
         path = () if session.speaker.mirrors else self._path(index)  # a mirror derives the tree itself
@@ -236,18 +250,27 @@ class Deliveries:
         A peer's node has every wrap, joined: it hands each reader its own.
         """
         speaker = session.speaker
+        served = self._served.get(index)
+        kept = served.wraps if served else None
         if speaker.mirrors:
-            return b"".join(wrap.data for wrap in self._storage.wraps(index)) or None
+            return b"".join(wrap.data for wrap in (self._storage.wraps(index) if kept is None else kept)) or None
         if speaker.audits and speaker.agency != header.sender:
             agency = speaker.agency or ""
             if not header.is_sent_to(agency) or why_not_recipient(self._own.exchange, header, agency) is not None:
                 return None
+        if kept is not None:
+            return next((wrap.data for wrap in kept if wrap.seat_key_id == session.key_id), None)
         return self._storage.wrap(index, session.key_id)
 
     def why_gone(self, header: Header) -> str:
         """``expunged`` at the end of its retention; ``missing`` where a restored ledger still lacks it."""
         kept_ms = self._own.exchange.in_force.policy.retention_days * DAY_MS
         return "expunged" if header.expires + kept_ms <= self._clock() else "missing"
+
+
+def _inline(header: Header | None, body: bytes | None) -> bytes | None:
+    """What goes with the entry: a body that is short, and a directory's JSON."""
+    return body if header is None or body is None or len(body) <= BODY_INLINE_BYTES_MAX else None
 
 
 def _header_in(data: bytes) -> Header | None:

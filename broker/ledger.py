@@ -21,6 +21,7 @@ from keys.replay import Replay
 from keys.signing import SignatureCheck, SigningKey
 from protocol import limits, merkle
 from protocol.entry import WRAP_BYTES, Entry, Link, Submission
+from protocol.header import Header
 from protocol.record import Record
 from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin, Kind
 from protocol.times import DAY_MS
@@ -43,6 +44,12 @@ class Staged(Record):
     def checks(self) -> tuple[SignatureCheck, ...]:
         """What the caller verifies before it builds."""
         return self.accepted.checks
+
+    @property
+    def header(self) -> Header | None:
+        """Of a bulletin."""
+        statement = self.accepted.statement
+        return statement.header if isinstance(statement, Bulletin) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ class Node:
         self.subscribers = Subscribers(self.pages, self.sessions, self.news, self.standing, self.metrics)
         self.promises = Promises(self.ledger, keys.log, self.standing, self.writer)
         self.writer.on_put_back = self.pages.forget
+        self.writer.on_written = self.pages.own.remember
         self.mirrors = Mirrors(home, config.origin, self.ledger.pin, clock)
         self.door = Door(self.ledger, self.writer, Moves(self.ledger, self.mirrors), self.standing, clock)
         self.peers = Peers(self, home, reach)

@@ -20,7 +20,9 @@ from broker.ledger import Built, Ledger, now_ms
 from broker.metrics import Metrics
 from broker.news import News
 from broker.standing import Standing
+from broker.storage.contract import NewEntry
 from protocol.entry import Submission
+from protocol.header import Header
 from protocol.problem import Problem
 from protocol.treehead import Receipt
 
@@ -50,6 +52,7 @@ class Writer:
         self._admitted: list[Admitted] = []
         self._flight: asyncio.Task[None] | None = None  # the group on its way to the disk
         self.on_put_back: Callable[[], None] = lambda: None
+        self.on_written: Callable[[NewEntry, Header | None], None] = lambda _entry, _header: None
         self._wake = asyncio.Event()
         self.disk = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._closing = False
@@ -124,6 +127,8 @@ class Writer:
         self._admission.land(group)
         for (waiting, _), receipt in zip(group, receipts, strict=True):
             waiting.resolve(receipt)
+        for new, (_, staged) in zip(built.entries, group, strict=True):
+            self.on_written(new, staged.header)
         self._news.announce(reader for new in built.entries for reader in new.readers)
 
     async def _make_entries(self, group: list[Admitted]) -> tuple[list[Receipt], Built]:
