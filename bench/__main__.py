@@ -24,6 +24,7 @@ from bench.fanout import fanout
 from bench.pair import pair
 from bench.plots import distribution, plot
 from bench.prompt import prompt
+from bench.publishing import publishing
 from bench.size import size
 from bench.table import Figure, print_table
 from bench.tree import tree
@@ -61,6 +62,7 @@ class Bench:
             self._told(f"single posts and batches, suite {suite}", lambda s=suite: admission(s, rounds, plan.posts))
             self._told(f"end to end, suite {suite}", lambda s=suite: self._beside(s))
         self._told("two nodes", lambda: pair(rounds, plan.carried, plan.mirrored))
+        self._told("publishing", lambda: publishing(rounds, plan.carried))
         self._told("fan-out", lambda: fanout(rounds, plan.fanned))
         self._told("size of the ledger", self._size)
         self._told("audit", lambda: [*audit(rounds, plan.audited), *tree(rounds, plan.audited)])

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import nats as nats_client
 import uvloop
-from nats.js.api import AckPolicy, ConsumerConfig, StorageType, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig
 
 from bench.carriers.contract import Served
 from bench.carriers.khunjerab import ORIGIN, Khunjerab
@@ -246,7 +246,7 @@ async def _subscriptions(served: Served, stack: contextlib.AsyncExitStack) -> li
     """A push consumer for each connection, made beforehand."""
     connection = await stack.enter_async_context(await nats_client.connect(served.url))
     stream = connection.jetstream()
-    await stream.add_stream(StreamConfig(STREAM, subjects=[STREAM], storage=StorageType.FILE))
+    await Nats(always=False).make_stream(served)
     configs = [
         ConsumerConfig(
             deliver_subject=f"reader.{number}", ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=60

@@ -41,7 +41,8 @@ class Khunjerab:
             node.kill()
 
     @contextlib.asynccontextmanager
-    async def _wire(self, served: Served, agency: str) -> AsyncIterator[Wire]:
+    async def logged_in(self, served: Served, agency: str) -> AsyncIterator[Wire]:
+        """The wire of an agency's desk."""
         async with Wire(served.url) as wire:
             wire.log_in_as(signing_key(f"{agency}/desk"), self._world.pin, ORIGIN)
             await wire.session()
@@ -50,7 +51,7 @@ class Khunjerab:
     @contextlib.asynccontextmanager
     async def publishing(self, served: Served) -> AsyncIterator[Publish]:
         """Each receipt leads to a head that the node signed, which is verified once for all that share it."""
-        async with self._wire(served, self._sender) as wire:
+        async with self.logged_in(served, self._sender) as wire:
 
             async def publish(submissions: Sequence[Submission]) -> None:
                 heads = set[TreeHead]()
@@ -69,7 +70,7 @@ class Khunjerab:
     async def arriving(self, served: Served) -> AsyncGenerator[list[Arrived], None]:
         """Each page's head and every entry's path are verified."""
         async with (
-            self._wire(served, self._reader) as wire,
+            self.logged_in(served, self._reader) as wire,
             contextlib.aclosing(wire.stream({ORIGIN: 0}, {ORIGIN: 0})) as pages,
         ):
             async for part, *_ in pages:

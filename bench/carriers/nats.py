@@ -19,6 +19,7 @@ from protocol.entry import Submission
 from tests.support.live import free_port
 
 STREAM = "bulletins"
+_CONFIG = StreamConfig(STREAM, subjects=[STREAM], storage=StorageType.FILE)
 SERVER = Path(sys.executable).with_name("nats-server")
 
 
@@ -59,11 +60,16 @@ class Nats:
 
             yield publish
 
+    async def make_stream(self, served: Served) -> None:
+        """The stream, without anyone who reads it."""
+        async with await nats.connect(served.url) as connection:
+            await connection.jetstream().add_stream(_CONFIG)
+
     async def arriving(self, served: Served) -> AsyncGenerator[list[Arrived], None]:
         """A push consumer from the first on. It acknowledges nothing, as a reader of ours keeps its own cursor."""
         async with await nats.connect(served.url) as connection:
             stream = connection.jetstream()
-            await stream.add_stream(StreamConfig(STREAM, subjects=[STREAM], storage=StorageType.FILE))
+            await stream.add_stream(_CONFIG)
             config = ConsumerConfig(ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL)
             pushed = await stream.subscribe(STREAM, config=config)
             yield []
