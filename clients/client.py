@@ -174,6 +174,10 @@ class Client:
         (answer,) = await self.wire.post([submission])
         if isinstance(answer, Problem):
             raise Declined(f"{answer.code}: {answer.detail}", answer.hint, answer.code) from answer
+        return self.checked(submission, answer)
+
+    def checked(self, submission: Submission, answer: Receipt) -> Receipt:
+        """A receipt that holds. Raises Tampering, and keeps it as evidence."""
         try:
             return self.sender.checked_receipt(submission, answer)
         except Tampering as found:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clients.bulk import send_in_batches
 from clients.clock import now_ms
 from clients.drafts import Draft
 from clients.errors import Declined, Tampering, Unreachable, UsageError
@@ -118,11 +121,10 @@ class Sender:
     async def flush(self) -> list[Draft]:
         """Oldest first, so that what depends on another comes after it; what still waits where the node is silent."""
         async with self._client.turn:
-            for outgoing in self._state.outbox(*OPEN):
-                try:
+            with contextlib.suppress(Unreachable):
+                await send_in_batches(self._client)
+                for outgoing in self._state.outbox(*OPEN):
                     await self._send_quietly(outgoing)
-                except Unreachable:
-                    break
         return [outgoing.draft for outgoing in self._state.outbox(*OPEN)]
 
     async def send(self, number: bytes) -> Logged:
@@ -171,7 +173,7 @@ class Sender:
                     envelope = None
                     continue
                 return await self._settle_refusal(draft, declined)
-            self._keep_receipt(submission, receipt)
+            self.keep_receipts([(submission, receipt)])
             return _logged(receipt)
         self._close(draft, "refused", "its keys were stale again and again")
         raise Declined("the node refuses these keys again and again", "run khunjerab doctor")
@@ -235,11 +237,13 @@ class Sender:
         with self._state.transaction():
             self._state.set_outgoing(draft.id, state, problem=problem)
 
-    def _keep_receipt(self, submission: Submission, receipt: Receipt) -> None:
-        header = Bulletin.decode(submission.statement).header
+    def keep_receipts(self, logged: Sequence[tuple[Submission, Receipt]]) -> None:
+        """Each with its bulletin, until a checkpoint has its entry."""
         with self._state.transaction():
-            self._state.set_outgoing(header.id, "receipted", receipt=receipt.encode())
-            self._state.count_receipt(header)
+            for submission, receipt in logged:
+                header = Bulletin.decode(submission.statement).header
+                self._state.set_outgoing(header.id, "receipted", receipt=receipt.encode())
+                self._state.count_receipt(header)
 
     def checked_receipt(self, submission: Submission, receipt: Receipt) -> Receipt:
         """The receipt with its entry, which makes it evidence by itself. Raises Tampering if it is for another."""

@@ -83,11 +83,12 @@ class Link:
     """The way to the node: ``lost`` is what does not get through, ``request`` or ``answer``."""
 
     def __init__(self, client: Client) -> None:
-        self._post, self.lost, self.posted = client.wire.post, "", list[bytes]()
+        self._post, self.lost, self.posted, self.posts = client.wire.post, "", list[bytes](), 0
         client.wire.post = self.post  # type: ignore[assignment, method-assign]
 
     async def post(self, submissions: list[Submission]) -> object:
         self.posted += [submission.encode() for submission in submissions]
+        self.posts += 1
         if self.lost == "request":
             raise Unreachable("the link is cut")
         answers = await self._post(submissions)
