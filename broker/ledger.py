@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from broker.sealed import by_seat
 from broker.storage.contract import EVERYONE, AcknowledgedLine, NewEntry, NewTile, Published, Storage, StoredWrap
 from broker.tree import Tree
 from keys.exchange import Exchange
@@ -259,15 +260,7 @@ class Ledger:
             return ()
         if submission.hashes() != (tuple(wrap.hash for wrap in bulletin.wraps), bulletin.body):
             return ()
-        named = {addressee.bundle for addressee in bulletin.header.addressees}
-        bundles = [held.bundle for chain in self.exchange.bundles.values() for held in chain if held.hash in named]
-        seats = {seat.kem.key_id: seat.signing.key_id for bundle in bundles for seat in bundle.seats}
-        if any(wrap.kem_key_id not in seats for wrap in bulletin.wraps):
-            return ()
-        return tuple(
-            StoredWrap(seats[wrap.kem_key_id], data)
-            for wrap, data in zip(bulletin.wraps, submission.wraps, strict=True)
-        )
+        return by_seat(self.exchange, bulletin, submission.wraps)
 
     def _sign_head(self, size: int, time_ms: int) -> TreeHead:
         head = TreeHead(self.pin, self.origin, size, self.tree.root(size), time_ms)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from broker.errors import BrokerError
 from broker.ledger import new_entry
 from broker.passage import VERIFY_THREADS, Arriving, Passage
-from broker.sealed import split_wraps, whole
+from broker.sealed import by_seat, split_wraps, whole
 from broker.storage.contract import EVERYONE, NewEntry, Published
 from broker.storage.mirrored import Flag, Mirrored, MirrorStorage
 from broker.tree import Tree
@@ -37,9 +37,10 @@ from protocol.entry import Entry, Link, Submission
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.merkle import EMPTY_ROOT, leaf_hash, verify_consistency
 from protocol.page import Item, Part
-from protocol.statements import GOVERNANCE, LINKED, Bulletin, DirectoryVersion, decode
+from protocol.statements import GOVERNANCE, LINKED, Bulletin, DirectoryVersion, Kind, decode
 from protocol.treehead import TreeHead
 
+LACKING_MAX = 64  # bodies asked for again at a time
 _Stepped = tuple[Step, Exchange]
 Fetch = Callable[[bytes], Awaitable[tuple[bytes, bytes] | None]]  # a body and its wraps, by the body's hash
 
@@ -161,7 +162,7 @@ class Mirror:
 
     async def expunge(self, indexes: Sequence[int]) -> None:
         """Forget bodies and wraps whose time is over, between two parts."""
-        await _finished(asyncio.get_running_loop().run_in_executor(self._disk, self.storage.expunge, indexes))
+        await self._on_disk(lambda: self.storage.expunge(indexes))
 
     def _require_extended(self, part: Part) -> None:
         """(3) The tree as it is now, against every head that is known to be signed."""
@@ -207,12 +208,13 @@ class Mirror:
         floor = self._floor_of(published) if published else self._floor
         new = [await self._new_entry(item, *step, fetch) for item, step in zip(part.items, steps, strict=True)]
         flags = [flag for step, _ in steps if (flag := self._flag_of(step, floor)) is not None]
-        delivered = _without({flag.index for flag in flags}, new)
+        flagged = {flag.index for flag in flags}
+        delivered, lacking = _without(flagged, new), [e.index for e in new if self._lacks(e) and e.index not in flagged]
         head = self._reached(part.head)
         late = self._late_flag(floor)
         encoded = canonical.encode(head.to_wire()) if head else b""
-        group = Mirrored(delivered, self.tree.take_new_tiles(), [*flags, *late], encoded, self._replay.time)
-        await _finished(asyncio.get_running_loop().run_in_executor(self._disk, self._write, group, published))
+        group = Mirrored(delivered, self.tree.take_new_tiles(), [*flags, *late], encoded, self._replay.time, lacking)
+        await self._on_disk(lambda: self._write(group, published))
         self.size = self.tree.size
         self._grown.set()
         self._grown = asyncio.Event()
@@ -284,6 +286,34 @@ class Mirror:
         if body is None and not item.withheld and self.is_wanted(bulletin):
             body, joined = await fetch(bulletin.body) or (None, b"")
         return whole(bulletin, body, split_wraps(joined))
+
+    def _lacks(self, entry: NewEntry) -> bool:
+        if entry.kind is not Kind.BULLETIN or entry.body is not None or not entry.digest:
+            return False
+        return self.is_wanted(Bulletin.decode(Entry.decode(entry.data).statement))
+
+    async def complete(self, fetch: Fetch) -> int:
+        """Ask again for bodies that did not come; how many did now. Raises what ``fetch`` does, and StorageError."""
+        came, settled = 0, []
+        for index in self.storage.lacking(LACKING_MAX):
+            entry = self.storage.entry(index)
+            bulletin = Bulletin.decode(entry.statement) if entry else None
+            if bulletin is None or bulletin.header.expires <= self._clock():
+                settled.append(index)
+                continue
+            body, joined = await fetch(bulletin.body) or (None, b"")
+            body, wraps = whole(bulletin, body, split_wraps(joined))
+            if wraps:
+                placed = by_seat(self.exchange, bulletin, wraps)
+                await self._on_disk(lambda at=index, of=placed, data=body: self.storage.fill(at, of, data))  # type: ignore[misc]
+                settled.append(index)
+                came += 1
+        if settled:
+            await self._on_disk(lambda: self.storage.no_longer_lacking(settled))
+        return came
+
+    async def _on_disk(self, act: Callable[[], None]) -> None:
+        await _finished(asyncio.get_running_loop().run_in_executor(self._disk, act))
 
     def is_wanted(self, bulletin: Bulletin) -> bool:
         """Whether any recipient is at home at this node."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from broker.node import Node
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.2, 30.0
-SILENCE_SECONDS_MAX = 90  # a peer renews its checkpoint each minute
+COMPLETE_SECONDS = 60.0  # between two times that missing bodies are asked for
 
 log = structlog.get_logger()
 
@@ -84,15 +84,24 @@ class Peering:
 
     async def _follow(self) -> None:
         async with self.reach() as wire:
-            pages = wire.follow({self.mirror.origin: self.mirror.size})
-            async with contextlib.aclosing(pages):
-                while True:
-                    try:
-                        async with asyncio.timeout(SILENCE_SECONDS_MAX):
-                            parts = await anext(pages)
-                    except TimeoutError:
-                        raise PeerAway(f"nothing came for {SILENCE_SECONDS_MAX} s") from None
-                    await self._take(wire, parts)
+            completing = asyncio.create_task(self._complete(wire))
+            try:
+                async with contextlib.aclosing(wire.follow({self.mirror.origin: self.mirror.size})) as pages:
+                    async for parts in pages:
+                        await self._take(wire, parts)
+                        if completing.done():
+                            completing.result()  # raises what ended it
+            finally:
+                completing.cancel()
+                await asyncio.gather(completing, return_exceptions=True)
+
+    async def _complete(self, wire: PeerWire) -> None:
+        """Now and then, what did not come with its entry: a peer that was restored has it back only later."""
+        while True:
+            if await self.mirror.complete(wire.body):
+                self._node.pages.forget()
+                self._node.news.wake_all()
+            await asyncio.sleep(COMPLETE_SECONDS)
 
     async def _take(self, wire: PeerWire, parts: tuple[Part, ...]) -> None:
         """One page: only its own ledger is the peer's to tell."""

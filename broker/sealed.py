@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from broker.storage.contract import StoredWrap
+from keys.exchange import Exchange
 from protocol.entry import WRAP_BYTES
 from protocol.statements import Bulletin
 
@@ -22,3 +24,13 @@ def whole(bulletin: Bulletin, body: bytes | None, wraps: Iterable[bytes]) -> tup
     if any(stated.hash not in found for stated in bulletin.wraps):
         return b"", ()
     return body, tuple(found[stated.hash] for stated in bulletin.wraps)
+
+
+def by_seat(exchange: Exchange, bulletin: Bulletin, wraps: Sequence[bytes]) -> tuple[StoredWrap, ...]:
+    """The wraps of a bulletin that stands, each under its seat; none where a bundle that it names is known no more."""
+    named = {addressee.bundle for addressee in bulletin.header.addressees}
+    bundles = [held.bundle for chain in exchange.bundles.values() for held in chain if held.hash in named]
+    seats = {seat.kem.key_id: seat.signing.key_id for bundle in bundles for seat in bundle.seats}
+    if any(stated.kem_key_id not in seats for stated in bulletin.wraps):
+        return ()
+    return tuple(StoredWrap(seats[stated.kem_key_id], wrap) for stated, wrap in zip(bulletin.wraps, wraps, strict=True))

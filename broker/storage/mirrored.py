@@ -37,6 +37,7 @@ class Mirrored:
     flags: Sequence[Flag]
     head: bytes  # empty where none is reached yet
     time: int
+    lacking: Sequence[int] = ()
 
 
 def create(path: Path) -> None:
@@ -53,6 +54,7 @@ class MirrorStorage(SqliteStorage):
             if group.entries:
                 self._append(db, group.entries, group.tiles)
             _flag(db, group.flags)
+            db.executemany("INSERT INTO lacking VALUES (?)", [(index,) for index in group.lacking])
             db.execute(
                 "INSERT INTO mirrored VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET "
                 "head = CASE excluded.head WHEN x'' THEN head ELSE excluded.head END, time = excluded.time",
@@ -63,6 +65,15 @@ class MirrorStorage(SqliteStorage):
         """What turned out later: an entry keeps its first flag."""
         with self._transaction() as db:
             _flag(db, flags)
+
+    def lacking(self, limit: int) -> list[int]:
+        """Bulletins whose body or wraps did not come with them."""
+        return [row[0] for row in self._rows("SELECT idx FROM lacking ORDER BY idx LIMIT ?", limit)]  # type: ignore[misc]
+
+    def no_longer_lacking(self, indexes: Sequence[int]) -> None:
+        """They are filled, or nobody has them any more."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM lacking WHERE idx = ?", [(index,) for index in indexes])
 
     def flags(self) -> list[Flag]:
         """Every one, in order of index."""

@@ -20,6 +20,7 @@ from protocol.entry import Entry, Link
 from protocol.merkle import leaf_hash
 from protocol.page import Item, Part
 from protocol.statements import Bulletin, Kind
+from protocol.times import DAY_MS
 from protocol.treehead import TreeHead
 from tests.support.altering import replace
 from tests.support.mirroring import Site
@@ -372,6 +373,34 @@ async def test_a_body_or_wraps_that_were_not_signed_are_as_good_as_missing(site:
     assert site.mirror.flagged == []
     assert site.mirror.storage.body(receipt.index) is None
     assert site.mirror.storage.wraps(receipt.index) == []
+
+
+async def test_a_body_that_did_not_come_is_asked_for_again(site: Site) -> None:
+    """As of a peer that was restored and lacks it still; until it is there, or the bulletin expired. SPEC 11.9.3."""
+    await site.take()
+    receipts = [site.post(site.world.bulletin()) for _ in range(2)]
+    site.post(site.world.bulletin(to=("pk-site-security",), feed="sites"))  # nobody here is to have it
+    part = site.part()
+    bare = tuple(item.replace(body=None, wrap=None, withheld="missing") for item in part.items)
+    await site.take(part.replace(items=bare))
+    storage = site.mirror.storage
+    assert storage.lacking(9) == [receipt.index for receipt in receipts]
+
+    async def nothing(sha256: bytes) -> None:
+        del sha256
+
+    assert await site.mirror.complete(nothing) == 0
+    assert await site.mirror.complete(site.fetch) == 2
+    for receipt in receipts:
+        assert storage.body(receipt.index) == site.ledger.storage.body(receipt.index)
+        assert storage.wraps(receipt.index) == site.ledger.storage.wraps(receipt.index)
+    site.asked.clear()
+    assert (await site.mirror.complete(site.fetch), site.asked) == (0, [])
+    site.post(site.world.bulletin())
+    part = site.part()
+    await site.take(part.replace(items=tuple(item.replace(body=None, wrap=None) for item in part.items)))
+    site.now += 2 * DAY_MS
+    assert (await site.mirror.complete(nothing), storage.lacking(9)) == (0, [])
 
 
 async def test_a_mirror_says_what_the_ledger_says(site: Site) -> None:

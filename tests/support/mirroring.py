@@ -72,9 +72,10 @@ class Site:
 
     async def take(self, part: Part | None = None) -> Taken:
         """Into the mirror; large bodies are fetched from the peer's store."""
-        return await self.mirror.take(part or self.part(), self._fetch)
+        return await self.mirror.take(part or self.part(), self.fetch)
 
-    async def _fetch(self, sha256: bytes) -> tuple[bytes, bytes] | None:
+    async def fetch(self, sha256: bytes) -> tuple[bytes, bytes] | None:
+        """A body and its wraps, as the peer's route gives them."""
         self.asked.append(sha256)
         storage = self.ledger.storage
         index = storage.body_index(sha256)
