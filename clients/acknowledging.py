@@ -32,14 +32,14 @@ class Acknowledger:
 
     def note(self, held: Held, state: str) -> bool:
         """Owe a word, unless this agency said as much already."""
-        said = self._state.state_with(self._agency, held.origin, held.index)
+        said = self._state.state_with(self._agency, held)
         if said and ACKNOWLEDGED.index(said) >= ACKNOWLEDGED.index(state):
             return False
         now = now_ms()
         line = AcknowledgementLine(held.origin, held.index, held.leaf, state, now)
         with self._state.transaction():
             self._state.owe(held.origin, held.index, state, now)
-            self._state.add_acknowledged(self._agency, line, None)
+            self._state.add_acknowledged(self._agency, held.header.sender, line, None)
         return True
 
     def note_received(self) -> list[Held]:

@@ -15,7 +15,9 @@ from clients.expiry import directory_warnings, renew_at, seat_ends, warnings_of
 from clients.holdings import holdings
 from clients.home import Home
 from protocol import limits
+from protocol.errors import ProtocolError
 from protocol.times import DAY_MS, format_time
+from protocol.tlogpolicy import NONE
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 _PRIVATE = stat.S_IRWXG | stat.S_IRWXO
@@ -86,8 +88,24 @@ async def _at_node(client: Client) -> AsyncIterator[Finding]:
     except ClientError as error:
         yield _failed("ledger", error)
         return
-    verified = client.replica.verified
-    yield Finding("ledger", OK, f"{verified.origin}, verified up to {verified.size} entries")
+    for origin in client.ledgers.origins():
+        yield _check_ledger(client, origin)
+
+
+def _check_ledger(client: Client, origin: str) -> Finding:
+    """How far it is verified and witnessed, and by which policy."""
+    verified, witnesses = client.ledgers.of(origin).verified, client.witnesses
+    told = f"{origin}, verified up to {verified.size} entries, witnessed up to {witnesses.size(verified)}"
+    own = witnesses.own_policy(origin) is not None
+    try:
+        policy = witnesses.policy(origin)
+    except ProtocolError as error:
+        return Finding("ledger", WARNING, f"{told}: {error.detail}")
+    of = "this home's own policy" if own else "the directory's default policy"
+    asked = dict.fromkeys(key.name for key in policy.witness_keys())
+    if policy.quorum == NONE:
+        return Finding("ledger", OK, f"{told}, by {of}: nobody is asked, to be published is enough")
+    return Finding("ledger", OK, f"{told}, by {of}: {', '.join(asked)}")
 
 
 def _check_node(client: Client, about: dict[str, Any]) -> Finding:
@@ -129,7 +147,7 @@ def _by_the_directory(client: Client) -> Iterator[Finding]:
     yield Finding("directory", FAILED if over else WARNING if soon else OK, told, Declined.status if over else 0)
     if home.profile.seat:
         yield _check_bundle(client, now)
-    for line in warnings_of(exchange, home, now):
+    for line in warnings_of(exchange, home, now, client.ledgers.other_exchanges()):
         if line not in soon:
             yield Finding("soon", WARNING, line)
     alarms = client.state.alarms()

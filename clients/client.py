@@ -35,6 +35,7 @@ from clients.seeds import destroy_old_seeds
 from clients.sending import Sender
 from clients.state import State
 from clients.turn import Turn
+from clients.witnesses import Witnesses
 from keys.exchange import Exchange
 from keys.signing import SigningKey
 from protocol.directory import Directory
@@ -61,10 +62,9 @@ class Client:
         self.state = _open_state(home)
         self.pin = bytes.fromhex(profile.pin)
         self.ledgers = Ledgers(self.state, profile.origin, self.pin)
-        from clients.transport import Wire
-
         node = self._node()
-        self.wire: Wire = Wire(profile.node or node.url, node.tls)
+        self.wire = self.wire_to(node, profile.node)
+        self.witnesses = Witnesses(home.folder, self.ledgers)
         self.key = key or _login_key(home)
         self.turn = Turn(home.folder / "sending.lock")
         opener = Opener(home)
@@ -93,6 +93,12 @@ class Client:
         if node is None:
             raise UsageError(f"no node {self.home.profile.origin} in the directory")
         return node
+
+    def wire_to(self, node: Node, url: str = "") -> Wire:
+        """A connection to a node, still to be entered; at another address than the directory's where one is given."""
+        from clients.transport import Wire
+
+        return Wire(url or node.url, node.tls)
 
     async def __aenter__(self) -> Self:
         await self.wire.__aenter__()

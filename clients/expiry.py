@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from clients.bundles import RENEW_DAYS, plan_of
 from clients.cardfiles import seat_cards
 from clients.home import Home
@@ -15,13 +17,17 @@ DIRECTORY_DAYS = 60
 BUNDLE_DAYS = 7  # a seat is told that late; its custodian from the day of renewal
 
 
-def warnings_of(exchange: Exchange, home: Home, now: int) -> list[str]:
-    """A line for everything that ends soon or has ended, for this home. Shown by every command."""
+def warnings_of(exchange: Exchange, home: Home, now: int, others: Sequence[Exchange] = ()) -> list[str]:
+    """A line for everything that ends soon or has ended, for this home. Shown by every command.
+
+    ``exchange`` is the home ledger's; ``others`` are those of the other ledgers, which may have heard more.
+    """
     if exchange.directory is None:
         return []
     lines = directory_warnings(exchange, now)
     if home.profile.seat:
-        return lines + seat_warnings(exchange, home, now)
+        lines += seat_warnings(exchange, home, now)
+        return lines + [line for other in others for line in _ahead(other, exchange, home)]
     for folder in sorted((home.folder / "cards").glob("*/")):
         agency = exchange.agency(folder.name)
         if agency is not None:
@@ -54,6 +60,8 @@ def seat_warnings(exchange: Exchange, home: Home, now: int) -> list[str]:
     lines = [f"{agency.id} is suspended by its nation"] if exchange.is_suspended(agency.id) else []
     seed = home.keyring.get("signing")
     key_id = SigningKey(seed).public.key_id if seed else b""
+    if agency.home != exchange.origin:
+        lines.append(f"{agency.id} is at home in {agency.home} now: join again with the directory in force")
     if exchange.is_revoked(agency.id, key_id):
         return [*lines, "this seat's key is revoked: have a new seat made"]
     ends = seat_ends(exchange, agency, key_id, now)
@@ -65,6 +73,20 @@ def seat_warnings(exchange: Exchange, home: Home, now: int) -> list[str]:
     if due:
         lines.append(f"bundle {due[0]}, signed ahead, is due: khunjerab keys bundle")
     return lines
+
+
+def _ahead(other: Exchange, exchange: Exchange, home: Home) -> list[str]:
+    """What another ledger says of this seat, its agency and the directory that has not come to the home ledger yet."""
+    agency, lines = home.profile.agency, []
+    seed = home.keyring.get("signing")
+    key_id = SigningKey(seed).public.key_id if seed else b""
+    if other.is_suspended(agency) and not exchange.is_suspended(agency):
+        lines.append(f"{agency} is suspended by its nation")
+    if other.is_revoked(agency, key_id) and not exchange.is_revoked(agency, key_id):
+        lines.append("this seat's key is revoked: have a new seat made")
+    if other.directory is not None and other.directory.version > exchange.in_force.version:
+        lines.append(f"version {other.directory.version} of the directory is in force")
+    return [f"{line} (in {other.origin}; {exchange.origin} has not heard of it yet)" for line in lines]
 
 
 def seat_ends(exchange: Exchange, agency: Agency, key_id: bytes, now: int) -> int | None:

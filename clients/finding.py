@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from clients.errors import UsageError
 from clients.state import Held, State
 from protocol.errors import ProtocolError
@@ -19,6 +21,16 @@ def find(state: State, value: str) -> Held:
     if held is None:
         raise UsageError(f"no bulletin {value} here", "khunjerab inbox --all lists what is")
     return held
+
+
+def each_once(found: Iterable[Held]) -> list[Held]:
+    """Each bulletin once: after a move the same may stand in two ledgers. The first one, or the first that opened."""
+    chosen: dict[str, Held] = {}
+    for held in found:
+        before = chosen.setdefault(held.header.name, held)
+        if before.content is None and held.content is not None:
+            chosen[held.header.name] = held
+    return list(chosen.values())
 
 
 def _by_ending(state: State, value: str) -> Held | None:

@@ -36,7 +36,7 @@ class Keeper:
 
     def _keep_words(self, place: tuple[str, int], said: Acknowledgement) -> None:
         for line in said.lines:
-            self._state.add_acknowledged(said.sender, line, place)
+            self._state.add_acknowledged(said.sender, said.to, line, place)
             if said.sender == self._agency:  # from another seat, or from this one before its home was restored
                 self._state.settle(line.origin, line.index, line.state)
 

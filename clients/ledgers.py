@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from clients.replica import Replica
 from clients.state import State
+from keys.exchange import Exchange, Revoked
 from protocol.page import Part
 
 
@@ -37,6 +38,10 @@ class Ledgers:
         """The replicas of those."""
         return [self.of(origin) for origin in self.origins()]
 
+    def other_exchanges(self) -> list[Exchange]:
+        """Governance as the other ledgers have it."""
+        return [replica.exchange for replica in self.all()[1:]]
+
     def cursor(self) -> tuple[dict[str, int], dict[str, int]]:
         """Where each ledger goes on, and the tree size that is verified of it."""
         verified = [replica.verified for replica in self.all()]
@@ -54,6 +59,11 @@ class Ledgers:
         """Whether the home ledger's directory in force has a node of that origin: no other ledger is read."""
         directory = self.home.exchange.directory
         return directory is not None and origin in directory.by_origin
+
+    def revoked(self, agency: str, key_id: bytes) -> Revoked | None:
+        """Where a key has ended, as the first ledger says that knows of it: another may hear of it only later."""
+        found = (replica.exchange.revoked.get((agency, key_id)) for replica in self.all())
+        return next((revoked for revoked in found if revoked is not None), None)
 
     def in_order(self, parts: Iterable[Part]) -> list[Part]:
         """The home ledger's part first: it says which others there are."""

@@ -9,6 +9,7 @@ from clients.store import Store
 from protocol.header import Header
 
 OPEN = ("draft", "tried")  # still to be sent
+LOGGED = ("receipted", "published")  # kept until they are witnessed: a node that loses one is given it again
 CLOSED = ("refused", "expired")  # never sent, until somebody says so
 
 
@@ -24,7 +25,7 @@ class Outgoing:
 
 
 class Outbox(Store):
-    """Drafts, envelopes and receipts, sealed; each leaves when its entry is safe in a checkpoint."""
+    """Drafts, envelopes and receipts, sealed; each leaves when its entry is safe in a witnessed checkpoint."""
 
     def add_draft(self, draft: Draft) -> None:
         """Keep a draft before anything is tried: from here on it is not lost."""

@@ -6,11 +6,13 @@ has any effect: a sender cancels and supersedes its own, and only who was asked 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from clients.clock import now_ms
 from clients.state import Held, State
+from protocol.header import Header
 from protocol.policy import Policy
 from protocol.statements import ACKNOWLEDGED
 
@@ -88,6 +90,14 @@ class Progress:
         return self.superseded_by is not None or (self.held.header.expires <= now_ms() and not self.must_confirm)
 
 
+def _may(kind: str, header: Header, target: Header) -> bool:
+    """Whether a bulletin may be so related to another: step (7), which a judge of another ledger could not tell."""
+    if kind in {"supersedes", "cancels"}:
+        return (header.sender, header.status) == (target.sender, target.status)
+    asked = target.is_sent_to(header.sender)
+    return asked if kind == "answers" else asked or header.sender == target.sender
+
+
 class Book:
     """Reads one home's words for one agency under one policy."""
 
@@ -99,7 +109,7 @@ class Book:
         cancelled = self._ended_by(held, "cancels")
         return Progress(
             held=held,
-            state="sent" if held.own else self._state.state_with(self._agency, held.origin, held.index) or "new",
+            state="sent" if held.own else self._state.state_with(self._agency, held) or "new",
             readers=self.readers(held),
             cancelled_by=cancelled,
             superseded_by=self._ended_by(held, "supersedes"),
@@ -113,7 +123,7 @@ class Book:
         names = [recipient.agency for recipient in held.header.recipients]
         due = held.logged + self._policy.deadline_ms(held.header.precedence)
         said: dict[str, dict[str, int]] = {name: {} for name in names if held.own or name == self._agency}
-        for agency, state, moment in self._state.acknowledged(held.origin, held.index):
+        for agency, state, moment in self._state.acknowledged(held):
             if agency in said:
                 said[agency][state] = moment
         answers = {answer.header.sender: answer.logged for answer in self._answers(held)}
@@ -123,22 +133,26 @@ class Book:
         )
 
     def _related(self, held: Held, kind: str) -> list[Held]:
-        """Bulletins that name this one, by its own hash, with a relation of ``kind``."""
+        """Bulletins that name this one, by its own hash, with a relation of ``kind`` that they may have to it."""
         related = self._state.related(held.origin, held.index)
         found = [self._state.bulletin_at(r.origin, r.index) for r in related if (r.kind, r.leaf) == (kind, held.leaf)]
-        return [other for other in found if other is not None]
+        return [other for other in found if other is not None and _may(kind, other.header, held.header)]
 
     def _ended_by(self, held: Held, kind: str) -> Held | None:
-        by = [other for other in self._related(held, kind) if other.header.sender == held.header.sender]
+        by = self._related(held, kind)
         return by[-1] if by else None
 
     def _answers(self, held: Held) -> list[Held]:
-        return [other for other in self._related(held, "answers") if held.header.is_sent_to(other.header.sender)]
+        return self._related(held, "answers")
 
-    def _targets(self, held: Held, kind: str) -> list[str]:
-        named = [relation for relation in held.header.relations if relation.kind == kind]
-        found = [(self._state.bulletin_at(relation.origin, relation.index), relation) for relation in named]
-        return [target.header.name if target else f"{r.origin}#{r.index}" for target, r in found]
+    def _targets(self, held: Held, kind: str) -> Iterator[str]:
+        """What a bulletin says it ends; of what is held here only where it may, by place of what is not."""
+        for relation in held.header.relations:
+            target = self._state.bulletin_at(relation.origin, relation.index) if relation.kind == kind else None
+            if target is not None and target.leaf == relation.leaf and _may(kind, held.header, target.header):
+                yield target.header.name
+            elif target is None and relation.kind == kind:
+                yield f"{relation.origin}#{relation.index}"
 
     def _unconfirmed(self, held: Held, cancel: Held) -> tuple[str, ...]:
         """Who has not acknowledged the cancel, of those who had the first."""

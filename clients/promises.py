@@ -1,16 +1,19 @@
 """Receipts held against the ledger as it is verified (SPEC §11.3): what a node signed for must stand, and stay.
 
 A receipt is a promise; a checkpoint signed by the log key is the ledger. An envelope is kept until its entry stands at
-its index, in a checkpoint that extends the receipt's own head. A node that lost what it had only promised, as after a
-crash of a disk that lied, is believed as far as its newest checkpoint: what was lost is evidence, and is posted again.
+its index, in a checkpoint that extends the receipt's own head and is witnessed as the policy of that ledger asks. A
+node that lost what it had only promised, as after a crash of a disk that lied, is believed as far as its newest
+checkpoint: what was lost is evidence, and is posted again.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clients.clock import now_ms
 from clients.errors import Declined, Tampering, Unreachable
+from clients.outbox import LOGGED
 from clients.replica import Replica, checkpoint_of
 from clients.state import Outgoing, Verified
 from protocol.entry import Entry, Submission
@@ -32,32 +35,48 @@ class Promises:
 
     def held(self) -> set[bytes]:
         """The ids of the bulletins that receipts are held for: what a page fetched from now on must show."""
-        return {outgoing.draft.id for outgoing in self._state.outbox("receipted")}
+        return {outgoing.draft.id for outgoing in self._state.outbox(*LOGGED)}
 
     async def check(self, promised: set[bytes]) -> None:
-        """Hold every receipt against what is verified, and let go of what is safe in a checkpoint.
+        """Hold every receipt against what is verified, and let go of what is safe in a witnessed checkpoint.
 
-        ``promised`` are those that were held before the newest page was fetched: none of their entries is beyond it.
+        ``promised`` are those that were held before the newest page was fetched: none of their entries is beyond it in
+        the home ledger.
         """
-        heads: dict[tuple[int, bytes], bool] = {}
-        for outgoing in self._state.outbox("receipted"):
+        ledgers, heads = self._client.ledgers, dict[tuple[int, bytes], bool]()
+        for outgoing in self._state.outbox(*LOGGED):
             receipt = Receipt.decode(outgoing.receipt or b"")
-            verified = self._client.ledgers.of(receipt.head.origin).verified
-            published = checkpoint_of(verified.checkpoint).size if verified.checkpoint else 0
+            origin = receipt.head.origin
+            verified = ledgers.of(origin).verified
             if receipt.index >= verified.next:
-                if outgoing.draft.id in promised:
+                if outgoing.draft.id in promised and origin == ledgers.home_origin:
                     self._post_again(outgoing, receipt, f"it shows {verified.size} entries now")
                 continue
-            held = self._state.bulletin_at(receipt.head.origin, receipt.index)
+            held = self._state.bulletin_at(origin, receipt.index)
             if held is None or held.leaf != _leaf(outgoing, receipt):
                 self._post_again(outgoing, receipt, "another entry stands there now")
-            elif receipt.head.size <= published and len(heads) < _HEADS_CHECKED_MAX:
-                known = (receipt.head.size, receipt.head.root)
-                if known not in heads:
-                    heads[known] = await self._is_extended(receipt)
-                if heads[known]:
-                    with self._state.transaction():
-                        self._state.drop_outgoing(outgoing.draft.id)
+            elif outgoing.state == "published" or await self._is_published(receipt, verified, heads):
+                self._let_go(outgoing, receipt, verified)
+
+    async def _is_published(self, receipt: Receipt, verified: Verified, heads: dict[tuple[int, bytes], bool]) -> bool:
+        """Whether a checkpoint has it and extends the head of its receipt; each head is asked about once."""
+        published = checkpoint_of(verified.checkpoint).size if verified.checkpoint else 0
+        if receipt.head.size > published or len(heads) >= _HEADS_CHECKED_MAX:
+            return False
+        known = (receipt.head.size, receipt.head.root)
+        if known not in heads:
+            heads[known] = await self._is_extended(receipt)
+        return heads[known]
+
+    def _let_go(self, outgoing: Outgoing, receipt: Receipt, verified: Verified) -> None:
+        """Of what is published: at once where it is witnessed, else the envelope is kept until it is."""
+        is_safe = receipt.head.size <= self._client.witnesses.size(verified)
+        if is_safe or outgoing.state != "published":
+            with self._state.transaction():
+                if is_safe:
+                    self._state.drop_outgoing(outgoing.draft.id)
+                else:
+                    self._state.set_outgoing(outgoing.draft.id, "published")
 
     async def _is_extended(self, receipt: Receipt) -> bool:
         """Whether the verified tree is known to extend a receipt's head; one that it does not extend is an alarm."""
@@ -130,7 +149,7 @@ def _anchor(verified: Verified) -> Verified:
         return Verified(verified.origin, 0, EMPTY_ROOT)
     checkpoint = checkpoint_of(verified.checkpoint)
     following = min(verified.next, checkpoint.size)
-    return Verified(verified.origin, checkpoint.size, checkpoint.root, following, verified.checkpoint)
+    return replace(verified, size=checkpoint.size, root=checkpoint.root, next=following, time=0)
 
 
 def _as_tampering(why: Tampering | Declined, verified: Verified) -> Tampering:

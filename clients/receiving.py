@@ -107,8 +107,7 @@ class Receiver:
             except Tampering as error:
                 if origin == self._ledgers.home_origin:
                     raise
-                await self._recover(origin, error)
-                moved = True
+                moved = await self._has_gone_back(origin, error) or moved
                 continue
             entries += len(part.items) if kept else 0
             more = more or not kept or part.next < part.head.size
@@ -124,15 +123,16 @@ class Receiver:
             self._skipped.add(origin)
         return origin not in self._left | self._skipped
 
-    async def _recover(self, origin: str, error: Tampering) -> None:
-        """A mirrored ledger does not hold, which is an alarm by now: go back to its checkpoint, or leave it be."""
-        if may_go_back(error):
-            try:
+    async def _has_gone_back(self, origin: str, error: Tampering) -> bool:
+        """Another ledger does not hold, which is an alarm by now: go back to its checkpoint, or leave it be."""
+        try:
+            if may_go_back(error):
                 await self._client.promises.go_back(origin, error)
-            except Tampering:
-                self._left.add(origin)
-            return
+                return True
+        except Tampering:
+            pass  # it does not hold to its checkpoint either
         self._left.add(origin)
+        return False
 
     async def take(self, part: Part, replica: Replica | None = None, *, lost_from: int | None = None) -> bool:
         """Verify one part and keep it: entries, contents and cursor in one transaction.
@@ -151,6 +151,7 @@ class Receiver:
                 if self._state.verified(origin) != expected:
                     self._ledgers.read_anew(origin)
                     return False
+                replica.verified = client.witnesses.with_newest(replica.verified)
                 if lost_from is not None:
                     self._state.forget_from(origin, lost_from, now_ms(), client.agency)
                 for one in believed:

@@ -5,7 +5,8 @@ CREATE TABLE ledger (              -- a ledger as far as it is verified; the cur
     root       BLOB NOT NULL,
     next       INTEGER NOT NULL,
     checkpoint TEXT NOT NULL,
-    time       INTEGER NOT NULL    -- admission time of the last entry seen
+    time       INTEGER NOT NULL,   -- admission time of the last entry seen
+    witnessed  TEXT NOT NULL       -- the newest checkpoint that was witnessed as the policy asks
 ) STRICT;
 CREATE TABLE governance (
     origin TEXT NOT NULL,
@@ -42,15 +43,17 @@ CREATE TABLE relation (            -- what one bulletin says it does to another;
     by_idx    INTEGER NOT NULL,
     PRIMARY KEY (origin, target, kind, by_origin, by_idx)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE acknowledged (        -- what others, or this agency, said of a bulletin
+CREATE TABLE acknowledged (        -- what others, or this agency, said of a bulletin; the rule is checked by the reader
     origin    TEXT NOT NULL,
     target    INTEGER NOT NULL,
-    agency    TEXT NOT NULL,
+    leaf      BLOB NOT NULL,
+    agency    TEXT NOT NULL,       -- whose word it is
+    addressee TEXT NOT NULL,       -- to whom: the sender of the bulletin, else it counts for nothing
     state     TEXT NOT NULL,
     time      INTEGER NOT NULL,
     at_origin TEXT,                -- the entry that says so; nil until it has come back
     at_idx    INTEGER,
-    PRIMARY KEY (origin, target, agency, state)
+    PRIMARY KEY (origin, target, leaf, agency, addressee, state)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE owed (                -- acknowledgements that are to be sent
     origin TEXT NOT NULL,
@@ -65,7 +68,7 @@ CREATE TABLE outbox (
     sealed   BLOB NOT NULL,        -- the draft
     envelope BLOB,                 -- sealed bytes once an attempt was made: the same go again
     receipt  BLOB,
-    state    TEXT NOT NULL,        -- draft, tried, receipted, refused, expired
+    state    TEXT NOT NULL,        -- draft, tried, receipted, published, refused, expired
     problem  TEXT NOT NULL
 ) STRICT;
 CREATE TABLE sent (                -- receipts held, by what a wrap counts

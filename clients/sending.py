@@ -13,7 +13,8 @@ from clients.clock import now_ms
 from clients.drafts import Draft
 from clients.errors import Declined, Tampering, Unreachable, UsageError
 from clients.keeping import is_of
-from clients.outbox import CLOSED, OPEN
+from clients.moving import find_at_old_home
+from clients.outbox import CLOSED, LOGGED, OPEN
 from clients.screen import warn
 from clients.state import Held, Outgoing
 from keys.judge import why_not_recipient
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from clients.client import Client
 
 STALE = ("stale-keys", "stale-directory", "key-not-in-force")  # sealed anew, under the same id
-# The door's refusals are about this session or this hour, not about the bulletin: it waits.
+# The door's refusals are about this session, this hour or this home, not about the bulletin: it waits.
 AT_THE_DOOR = (
     "not-logged-in",
     "login-refused",
@@ -40,6 +41,7 @@ AT_THE_DOOR = (
     "unsupported-media-type",
     "length-required",
     "request-timeout",
+    "not-home",
 )
 SEALED_ANEW_MAX = 3
 
@@ -143,7 +145,7 @@ class Sender:
 
     def _sent_already(self, number: bytes, mine: Outgoing | None) -> Logged:
         """What another terminal of this home, or an earlier copy of it, did with a bulletin."""
-        if mine is not None and mine.receipt is not None and mine.state == "receipted":
+        if mine is not None and mine.receipt is not None and mine.state in LOGGED:
             return _logged(Receipt.decode(mine.receipt))
         held = self._state.bulletin_by_id(self._agency, number)
         if held is not None:
@@ -161,6 +163,11 @@ class Sender:
 
     async def _send(self, outgoing: Outgoing) -> Logged:
         draft, envelope = outgoing.draft, outgoing.envelope
+        if envelope is not None and (old := _origin_of(envelope)) != self._client.replica.origin:
+            held = await find_at_old_home(self._client, draft, old)
+            if held is not None:
+                return self._drop(draft, held)
+            envelope = None
         for _ in range(SEALED_ANEW_MAX):
             if envelope is None:
                 envelope = self._seal_and_keep(draft)
@@ -200,7 +207,7 @@ class Sender:
         if declined.code == "id-reused":
             held = await self._find(draft)
             if held is not None:
-                return Logged(held.origin, held.index, held.logged, None)
+                return self._drop(draft, held)
         if declined.code == "expired":
             raise self._expired(draft) from declined
         if declined.code in AT_THE_DOOR:
@@ -214,11 +221,16 @@ class Sender:
         """The bulletin that stands under a draft's id, if it is that draft: sent before this home was restored."""
         await self._client.sync()
         held = self._state.bulletin_by_id(self._agency, draft.id)
-        if held is None or not is_of(held.header, draft):
-            return None
+        return held if held is not None and is_of(held.header, draft) else None
+
+    def _drop(self, draft: Draft, held: Held) -> Logged:
+        """It stands already. Raises Declined where another bulletin stands under its id."""
+        if not is_of(held.header, draft):
+            self._close(draft, "refused", f"another bulletin stands under its id at {held.origin}#{held.index}")
+            raise Declined("another bulletin stands under its id", "khunjerab outbox drop, and write it anew")
         with self._state.transaction():
             self._state.drop_outgoing(draft.id)
-        return held
+        return Logged(held.origin, held.index, held.logged, None)
 
     def expire(self) -> list[Draft]:
         """Close what expired before it was ever tried; every one that was never sent."""
@@ -258,6 +270,11 @@ class Sender:
 
 
 _UNSENT = "it expired before it could be sent"
+
+
+def _origin_of(envelope: bytes) -> str:
+    """The ledger that an envelope is for."""
+    return Bulletin.decode(Submission.decode(envelope).statement).header.origin
 
 
 def _logged(receipt: Receipt) -> Logged:

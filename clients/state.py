@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from clients.outbox import Outbox, Outgoing
 from clients.words import Related, Words
@@ -27,6 +27,7 @@ class Verified:
     next: int = 0
     checkpoint: str = ""
     time: int = 0  # admission time of the last entry seen: none that follows is earlier
+    witnessed: str = ""  # the newest checkpoint that was witnessed as the policy asks
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ class State(Outbox, Words):
 
     def set_verified(self, verified: Verified) -> None:
         """Move the cursor; commit it with what was received below it."""
-        known = (verified.origin, verified.size, verified.root, verified.next, verified.checkpoint, verified.time)
-        self._db.execute("INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?)", known)
+        self._db.execute("INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(verified))
 
     def governance(self, origin: str) -> list[tuple[int, bytes]]:
         """Index and entry of all governance of a ledger, in order."""
@@ -155,7 +155,8 @@ class State(Outbox, Words):
         """What was opened here, and ``agency`` has not yet said that it received it."""
         where = (
             "own = 0 AND sealed IS NOT NULL AND NOT EXISTS (SELECT 1 FROM acknowledged AS a "
-            "WHERE a.origin = bulletin.origin AND a.target = bulletin.idx AND a.agency = ?)"
+            "WHERE a.origin = bulletin.origin AND a.target = bulletin.idx AND a.leaf = bulletin.leaf "
+            "AND a.addressee = bulletin.sender AND a.agency = ?)"
         )
         return self.bulletins(where, agency)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from clients.store import Store
 from protocol.header import Relation
 from protocol.statements import ACKNOWLEDGED, AcknowledgementLine
+
+if TYPE_CHECKING:
+    from clients.state import Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +26,32 @@ class Related:
 class Words(Store):
     """Rows about bulletins, by where those stand."""
 
-    def add_acknowledged(self, agency: str, line: AcknowledgementLine, at: tuple[str, int] | None) -> None:
+    def add_acknowledged(
+        self, agency: str, addressee: str, line: AcknowledgementLine, at: tuple[str, int] | None
+    ) -> None:
         """What an agency said of a bulletin; its first word on a state stands. ``at`` is None until it is logged."""
         at_origin, at_index = at or (None, None)
+        said = (line.origin, line.index, line.leaf, agency, addressee, line.state, line.time)
         self._db.execute(
-            "INSERT INTO acknowledged VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "INSERT INTO acknowledged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
             "SET time = excluded.time, at_origin = excluded.at_origin, at_idx = excluded.at_idx WHERE at_idx IS NULL",
-            (line.origin, line.index, agency, line.state, line.time, at_origin, at_index),
+            (*said, at_origin, at_index),
         )
 
-    def acknowledged(self, origin: str, target: int) -> list[tuple[str, str, int]]:
-        """Agency, state and time of every word on a bulletin."""
+    def acknowledged(self, held: Held) -> list[tuple[str, str, int]]:
+        """Agency, state and time of every word to its sender on a bulletin of this leaf.
+
+        A word may stand in another ledger than the bulletin, whose judge saw its form alone.
+        """
         return self._db.execute(
-            "SELECT agency, state, time FROM acknowledged WHERE origin = ? AND target = ? ORDER BY time",
-            (origin, target),
+            "SELECT agency, state, time FROM acknowledged "
+            "WHERE origin = ? AND target = ? AND leaf = ? AND addressee = ? ORDER BY time",
+            (held.origin, held.index, held.leaf, held.header.sender),
         ).fetchall()
 
-    def state_with(self, agency: str, origin: str, target: int) -> str:
+    def state_with(self, agency: str, held: Held) -> str:
         """How far an agency says it came with a bulletin; empty where it said nothing."""
-        said = {state for name, state, _ in self.acknowledged(origin, target) if name == agency}
+        said = {state for name, state, _ in self.acknowledged(held) if name == agency}
         return next((state for state in reversed(ACKNOWLEDGED) if state in said), "")
 
     def forget_words(self, origin: str, start: int, agency: str) -> None:

@@ -35,7 +35,7 @@ async def try_send_owed(client: Client) -> bool:
 def finish(client: Client) -> None:
     """Show what must not be missed. Raises Tampering where this command found something that must never be."""
     show_expired(client)
-    for line in warnings_of(client.exchange, client.home, now_ms()):
+    for line in warnings_of(client.exchange, client.home, now_ms(), client.ledgers.other_exchanges()):
         warn(line)
     alarms = client.state.alarms()
     for moment, name, origin, index, detail in alarms:

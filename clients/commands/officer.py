@@ -15,7 +15,7 @@ from clients.commands.notices import finish, try_send_owed, try_sync
 from clients.commands.show import Desk, print_bulletin, print_line, print_state, state_to_json, to_json
 from clients.compose import parse_moment
 from clients.errors import UsageError
-from clients.finding import find
+from clients.finding import each_once, find
 from clients.progress import Progress
 from clients.screen import emit, say
 from clients.selecting import folded, is_near, parse_near, says
@@ -59,7 +59,8 @@ async def inbox(
         client.acknowledger.note_received()
         await try_send_owed(client)
         desk = Desk.of(client)
-        found = [desk.book.of(held) for held in client.state.bulletins("1" if everything else "own = 0")]
+        kept = client.state.bulletins("1" if everything else "own = 0")
+        found = [desk.book.of(held) for held in each_once(kept)]
         if unread:
             found = [progress for progress in found if progress.state in {"new", "received"}]
         if not everything:
@@ -105,7 +106,7 @@ async def search(
     if not wanted.strip():
         raise UsageError("there is nothing to search for")
     held = [one for one in client.state.bulletins() if one.content is not None and says(one.content, wanted)]
-    _listed([desk.book.of(one) for one in held], desk, as_json=as_json)
+    _listed([desk.book.of(one) for one in each_once(held)], desk, as_json=as_json)
     finish(client)
 
 
@@ -175,7 +176,7 @@ async def status(ctx: typer.Context, bulletin: Id, as_json: AsJson = False) -> N
         desk = Desk.of(client)
         progress = desk.book.of(find(client.state, bulletin))
         if as_json:
-            emit(state_to_json(progress))
+            emit(state_to_json(progress, desk))
         else:
-            print_state(progress)
+            print_state(progress, desk)
         finish(client)

@@ -10,7 +10,7 @@ from clients.client import Client
 from clients.commands.context import AsJson, open_home, run
 from clients.commands.notices import finish, try_send_owed, try_sync
 from clients.errors import Declined, Unreachable, UsageError
-from clients.outbox import CLOSED, OPEN
+from clients.outbox import CLOSED, LOGGED, OPEN
 from clients.screen import emit, format_moment, out, say
 from clients.state import Outgoing
 from protocol.errors import ProtocolError
@@ -21,6 +21,7 @@ _TOLD = {
     "draft": "waits",
     "tried": "waits, may be logged already: the same bytes go again",
     "receipted": "logged, kept until a checkpoint has it",
+    "published": "logged and published, kept until it is witnessed",
 }
 
 
@@ -35,7 +36,7 @@ def outbox(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _list(client: Client, *, as_json: bool) -> None:
-    for outgoing in client.state.outbox(*OPEN, "receipted", *CLOSED):
+    for outgoing in client.state.outbox(*OPEN, *LOGGED, *CLOSED):
         name = format_id(client.agency, outgoing.draft.id)
         if as_json:
             emit(_to_json(outgoing, name))
@@ -70,7 +71,7 @@ def _to_json(outgoing: Outgoing, name: str) -> dict[str, Any]:
 
 def _outgoing(client: Client, value: str) -> Outgoing:
     """The bulletin of the outbox that ``value`` names. Raises UsageError."""
-    waiting = client.state.outbox(*OPEN, "receipted", *CLOSED)
+    waiting = client.state.outbox(*OPEN, *LOGGED, *CLOSED)
     try:
         wanted = parse_id(value)
         found = [one for one in waiting if (client.agency, one.draft.id) == wanted]

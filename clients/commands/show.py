@@ -8,10 +8,11 @@ from typing import Any
 from rich.markup import escape
 
 from clients.client import Client
+from clients.ledgers import Ledgers
 from clients.progress import Book, Progress
 from clients.screen import format_moment, out
 from clients.state import Held
-from keys.exchange import Exchange
+from clients.witnesses import Witnesses
 from protocol.content import MICRODEGREES, Content, Place
 from protocol.directory import Directory
 from protocol.header import Header
@@ -31,8 +32,9 @@ class Desk:
     nation: str
     language: str
     directory: Directory
-    exchange: Exchange
     book: Book
+    ledgers: Ledgers
+    witnesses: Witnesses
 
     @classmethod
     def of(cls, client: Client) -> Desk:
@@ -41,17 +43,29 @@ class Desk:
         agency = exchange.agency(profile.agency)
         book = Book(client.state, profile.agency, exchange.in_force.policy)
         nation = agency.nation if agency else ""
-        return cls(profile.agency, nation, profile.language, exchange.in_force, exchange, book)
+        known = exchange.in_force, book, client.ledgers, client.witnesses
+        return cls(profile.agency, nation, profile.language, *known)
 
     def suspicion(self, held: Held) -> str:
-        """A warning where the key that signed it has ended since; empty where it has not."""
-        revoked = self.exchange.revoked.get((held.header.sender, held.header.key_id))
+        """A warning where the key that signed it has ended since, as far as any ledger says; empty where it has not."""
+        revoked = self.ledgers.revoked(held.header.sender, held.header.key_id)
         if revoked is None:
             return ""
         suspect = revoked.suspect
         since = f", suspect since {suspect.origin}#{suspect.index}" if suspect else ""
         within = suspect is not None and suspect.origin == held.origin and held.index >= suspect.index
         return f"valid when logged, key since revoked{since}" + (": THIS BULLETIN IS SUSPECT" if within else "")
+
+    def witnessed(self, held: Held) -> dict[str, Any]:
+        """Who has cosigned a checkpoint that has it, and whether that is what the policy of its ledger asks."""
+        return {"witnessed": self.witnesses.has_witnessed(held), "witnessed_by": list(self.witnesses.of(held))}
+
+    def witnessed_in_words(self, held: Held) -> str:
+        """The same for a screen."""
+        by = f"by {', '.join(self.witnesses.of(held))}" if self.witnesses.of(held) else ""
+        if not self.witnesses.has_witnessed(held):
+            return f"not yet{f', only {by}' if by else ''}"
+        return by or "by nobody else: there is no other nation's node to ask, and it is published"
 
 
 def equivalent(label: Label, directory: Directory, nation: str) -> str:
@@ -84,6 +98,7 @@ def to_json(progress: Progress, desk: Desk) -> dict[str, Any]:
         "logged": held.logged,
         "expires": header.expires,
         "state": progress.state,
+        **desk.witnessed(held),
         "due": held.logged + directory.policy.deadline_ms(header.precedence),
         "late": list(progress.late),
         "relations": [{"kind": r.kind, "origin": r.origin, "index": r.index} for r in header.relations],
@@ -138,7 +153,7 @@ def _place_to_json(place: Place) -> dict[str, Any]:
     return value
 
 
-def state_to_json(progress: Progress) -> dict[str, Any]:
+def state_to_json(progress: Progress, desk: Desk) -> dict[str, Any]:
     """How far it came with each recipient (DESIGN §8)."""
     held = progress.held
     return {
@@ -147,7 +162,7 @@ def state_to_json(progress: Progress) -> dict[str, Any]:
         "origin": held.origin,
         "index": held.index,
         "logged": held.logged,
-        "witnessed_by": [],
+        **desk.witnessed(held),
         "recipients": [reader.to_json() for reader in progress.readers],
         **endings_to_json(progress),
     }
@@ -210,6 +225,7 @@ def print_bulletin(progress: Progress, desk: Desk) -> None:
     if desk.suspicion(held):
         out.print(f"[{_LOUD}]{escape(desk.suspicion(held))}[/]")
     _print_header(progress, header)
+    out.print(f"witnessed {escape(desk.witnessed_in_words(held))}")
     if held.content is None:
         out.print(f"[bold red]not readable here: {escape(held.problem)}[/]")
         return
@@ -257,12 +273,12 @@ def _print_content(content: Content) -> None:
     out.print(f"officer   {escape(content.officer)}")
 
 
-def print_state(progress: Progress) -> None:
+def print_state(progress: Progress, desk: Desk) -> None:
     """How far it came, a recipient a line; what is missing is loud."""
     header = progress.held.header
     out.print(
         f"[{_STATUS_STYLE[header.status]}]{header.status.upper()}[/] {escape(header.name)} "
-        f"logged {format_moment(progress.held.logged)}"
+        f"logged {format_moment(progress.held.logged)}, witnessed {escape(desk.witnessed_in_words(progress.held))}"
     )
     for mark in _marks(progress):
         out.print(f"[{_LOUD}]{escape(mark)}[/]")

@@ -214,12 +214,17 @@ async def test_a_stream_brings_both_ledgers_and_survives_a_bad_part_of_one(two: 
             assert await _next_news(two, pages) == 1
             assert reader.state.bulletin_at(*own) is not None
             node_of(reader).spoil.clear()
+            _post(two)
             another = _post(two, "cn-embassy")
             while reader.state.bulletin_at(*another) is None:
                 await _next_news(two, pages)
+            assert reader.state.bulletin_at(*bad) is None
             assert _alarms(reader) == [("tree-head", PK)]
-            while reader.state.bulletin_at(*bad) is None:
-                await _next_news(two, pages)
+            assert len(node_of(reader).streams) == 1
+        async with contextlib.aclosing(reader.listen()) as pages:
+            await anext(pages)
+            assert reader.state.bulletin_at(*bad) is not None
+            assert _alarms(reader) == [("tree-head", PK)]
 
 
 async def _next_news(two: TwoLedgers, pages: object) -> int:

@@ -27,6 +27,7 @@ from tests.integration.test_path import draft, post
 from tests.support.altering import replace
 from tests.support.live import free_port, live_node, now_ms, seat, world_of_today
 from tests.support.world import BUNDLE_MS, World, admit, kem_key, open_ledger
+from tests.support.world import node as node_of
 
 
 @asynccontextmanager
@@ -46,7 +47,7 @@ async def clients(folder: Path, world: World, url: str, *names: str) -> AsyncIte
 @asynccontextmanager
 async def exchange(folder: Path, *names: str, world: World | None = None) -> AsyncIterator[tuple[Node, list[Client]]]:
     """A node that publishes only when it is told to, and seats."""
-    world = world or world_of_today()
+    world = world or world_of_today(nodes=(node_of("PK"),))
     async with live_node(folder, world) as node:
         node.publisher.is_due = lambda now_s: False  # type: ignore[method-assign]
         async with clients(folder, world, node.config.url, *names) as found:
@@ -99,7 +100,7 @@ class Link:
 
 async def test_a_lost_answer_is_asked_for_again_with_the_same_bytes(tmp_path: Path) -> None:
     """And the receipt is the first one; so it is after a restart of the client."""
-    world = world_of_today()
+    world = world_of_today(nodes=(node_of("PK"),))
     async with exchange(tmp_path, "pk-liaison", "cn-liaison", world=world) as (node, (pk, cn)):
         link = Link(pk)
         link.lost = "answer"
@@ -117,7 +118,7 @@ async def test_a_lost_answer_is_asked_for_again_with_the_same_bytes(tmp_path: Pa
 
 async def test_stale_keys_are_sealed_anew_under_the_same_id(tmp_path: Path) -> None:
     """What never arrived is refused when a seat it was sealed to has ended, and goes again without that seat."""
-    world = world_of_today()
+    world = world_of_today(nodes=(node_of("PK"),))
     async with exchange(tmp_path, "pk-liaison", "cn-liaison", world=world) as (node, (pk, cn)):
         link = Link(pk)
         link.lost = "request"
@@ -199,7 +200,7 @@ async def test_two_seats_of_one_agency_send_and_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("copied", ["draft", "tried", "receipted"])
 async def test_a_home_restored_from_yesterday(tmp_path: Path, copied: str) -> None:
     """What it believes unsent was sent since: found again, not sent twice, nothing lost, no alarm on either side."""
-    world = world_of_today()
+    world = world_of_today(nodes=(node_of("PK"),))
     async with exchange(tmp_path, "cn-liaison", world=world) as (node, (cn,)):
         url = node.config.url
         yesterday = tmp_path / "yesterday"
@@ -278,7 +279,7 @@ async def test_an_envelope_is_kept_until_a_checkpoint_has_it(tmp_path: Path) -> 
 
 async def test_what_a_node_lost_is_posted_again(tmp_path: Path) -> None:
     """In order, before anything new; the receipts are kept as evidence; its reader gets it once more, not twice."""
-    world, port = world_of_today(), free_port()
+    world, port = world_of_today(nodes=(node_of("PK"),)), free_port()
     ledger, backup = tmp_path / "pk-ledger.db", tmp_path / "backup.db"
     async with live_node(tmp_path, world, port) as node:
         url = node.config.url
@@ -311,7 +312,7 @@ async def test_what_a_node_lost_is_posted_again(tmp_path: Path) -> None:
                 await cn.send_owed()
             await pk.sync()
             first = pk.state.bulletins("own = 1")[0]
-            assert pk.state.state_with("cn-liaison", first.origin, first.index) == "read"
+            assert pk.state.state_with("cn-liaison", first) == "read"
 
 
 async def test_a_receipt_of_another_history_is_found(tmp_path: Path) -> None:
@@ -319,7 +320,7 @@ async def test_a_receipt_of_another_history_is_found(tmp_path: Path) -> None:
 
     The node's own hash tiles make evidence of it that anybody can check.
     """
-    world = world_of_today()
+    world = world_of_today(nodes=(node_of("PK"),))
     async with exchange(tmp_path, "pk-liaison", world=world) as (node, (pk,)):
         fork_folder = tmp_path / "fork"
         fork_folder.mkdir()
@@ -425,7 +426,7 @@ async def test_refusals_and_lost_answers_raise_no_false_alarm(tmp_path: Path) ->
 
 async def test_many_acknowledgements_go_in_few_statements(tmp_path: Path) -> None:
     """Up to 256 lines each; a word is said once, also after the home was restored."""
-    world = world_of_today()
+    world = world_of_today(nodes=(node_of("PK"),))
     async with exchange(tmp_path, "pk-liaison", "cn-liaison", world=world) as (node, (pk, cn)):
         sealed = [pk.sender.seal(draft(pk, str(number))) for number in range(260)]
         for start in range(0, 260, 64):
@@ -447,12 +448,12 @@ async def test_many_acknowledgements_go_in_few_statements(tmp_path: Path) -> Non
 
 
 def _word(client: Client, held: Held) -> str:
-    return client.state.state_with("cn-liaison", held.origin, held.index)
+    return client.state.state_with("cn-liaison", held)
 
 
 async def test_kem_seeds_end_with_their_time(tmp_path: Path) -> None:
     """At the bundle's end, 30 days for the last bulletin and a week: not before, and on the disk too."""
-    world = world_of_today()
+    world = world_of_today(nodes=(node_of("PK"),))
     async with live_node(tmp_path, world) as node, clients(tmp_path, world, node.config.url, "cn-liaison") as (cn,):
         name = f"kem/{kem_key('cn-liaison/desk/1').key_id.hex()}"
         ends = world.bundles["cn-liaison"].starts + BUNDLE_MS

@@ -48,6 +48,7 @@ async def test_a_bulletin_arrives_is_opened_and_acknowledged(tmp_path: Path) -> 
                 await sender.sync()
                 held = sender.state.bulletin_at(node.ledger.origin, index)
                 assert held is not None
-                state = state_to_json(Desk.of(sender).book.of(held))
+                desk = Desk.of(sender)
+                state = state_to_json(desk.book.of(held), desk)
                 assert [one["state"] for one in state["recipients"]] == ["read"]
                 assert reader.state.alarms() == sender.state.alarms() == []

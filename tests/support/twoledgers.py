@@ -27,9 +27,10 @@ from protocol.statements import Bulletin, Kind
 from protocol.tiles import parse_tile_path, partial_width
 from protocol.treehead import Receipt
 from tests.support.live import now_ms, seat_home
-from tests.support.world import ORIGINS, World, admit, node_keys, open_ledger
+from tests.support.world import ORIGINS, World, admit, node, node_keys, open_ledger
 
 Spoil = Callable[[Part], Part]
+_NOBODY = "http://127.0.0.1:9"  # where no node listens
 
 
 class TwoLedgers:
@@ -37,7 +38,8 @@ class TwoLedgers:
 
     def __init__(self, folder: Path, world: World | None = None) -> None:
         self.folder, self.cosigned = folder, True
-        self.world = world or World.found(now_ms() // 1000 * 1000 - 60_000)
+        nobody = (node("PK", _NOBODY), node("CN", _NOBODY))
+        self.world = world or World.found(now_ms() // 1000 * 1000 - 60_000, nodes=nobody)
         self.ledgers: dict[str, Ledger] = {}
         self.changed = asyncio.Condition()
         self._notes: dict[tuple[str, bytes, bool], str] = {}
@@ -111,6 +113,7 @@ class NodeOfOne:
         self.files: dict[str, bytes] = {}  # by path
         self.requested: list[str] = []
         self.asked: list[dict[str, int]] = []  # the cursors that pages were asked for with
+        self.streams: list[dict[str, int]] = []  # and streams
 
     async def __aenter__(self) -> Self:
         return self
@@ -181,6 +184,7 @@ class NodeOfOne:
     ) -> AsyncIterator[tuple[Part, ...]]:
         """Pages as entries come: a part for each ledger that has something new."""
         after, known = dict(after), dict(known)
+        self.streams.append(dict(after))
         while True:
             page = self._page(after, known, limits.PAGE_ENTRIES_MAX)
             news = tuple(part for part in page if part.head.size > known.get(part.head.origin, 0))
