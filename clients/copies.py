@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from clients.errors import Declined, Unreachable
-from clients.transport import Wire
 from keys.claims import parsed
 from protocol import limits, names
 from protocol.checkpoint import Checkpoint
 from protocol.errors import ProtocolError
 from protocol.merkle import HASH_BYTES
 from protocol.tiles import WIDTH, TilePath, tile_path
+
+if TYPE_CHECKING:
+    from clients.transport import Wire
 
 
 @dataclass(frozen=True)
