@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import uvloop
 
 from bench.carriers.contract import Arrived, Carrier, Publish, Served
-from keys import sealing
+from keys import kem, sealing
 from keys.signing import SignatureCheck, signed_message
 from protocol.entry import Submission
 from protocol.names import new_bulletin_id
@@ -187,6 +188,11 @@ def verified_and_opened(one: Arrived, suite: int) -> bytes:
     (stated,) = (wrap.hash for wrap in bulletin.wraps if wrap.kem_key_id == own)
     assert hashlib.sha256(one.wrap).digest() == stated
     assert hashlib.sha256(one.body).digest() == bulletin.body
-    wrap = sealing.open_wrap(one.wrap, bulletin.header_bytes, READER, kem_seed(f"{READER}/desk/1"), own)
+    wrap = sealing.open_wrap(one.wrap, bulletin.header_bytes, READER, _reader_key(), own)
     sealing.open_body(one.body, bulletin.header_bytes, wrap.content_key)
     return bulletin.header.id
+
+
+@functools.cache
+def _reader_key() -> kem.PrivateKey:
+    return kem.PrivateKey(kem_seed(f"{READER}/desk/1"))

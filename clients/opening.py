@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from clients.home import Home
 from keys.errors import CannotOpen
+from keys.kem import PrivateKey
 from keys.keyring import Keyring
 from keys.sealing import OpenedWrap, open_body, open_wrap
-from keys.secret import Secret
 from protocol.content import Content
 from protocol.statements import Bulletin
 
@@ -24,11 +24,11 @@ class Opened:
 
 
 class Opener:
-    """Opens with the KEM seeds of one seat's keyring."""
+    """Opens with the KEM keys of one seat's keyring."""
 
     def __init__(self, home: Home) -> None:
         self._home, self._agency, self._state = home, home.profile.agency, home.state
-        self._seeds = _seeds(home.keyring)
+        self._keys = _keys(home.keyring)
 
     def open(
         self, index: int, bulletin: Bulletin, body: bytes | None, wrap: bytes | None, withheld: str = ""
@@ -50,12 +50,12 @@ class Opener:
     def _unwrap(self, bulletin: Bulletin, wrap: bytes) -> OpenedWrap:
         digest = hashlib.sha256(wrap).digest()
         mine = [stated.kem_key_id for stated in bulletin.wraps if stated.hash == digest]
-        if not any(key_id in self._seeds for key_id in mine):  # a card was made since this process began
-            self._seeds = _seeds(self._home.read_keyring_anew())
+        if not any(key_id in self._keys for key_id in mine):  # a card was made since this process began
+            self._keys = _keys(self._home.read_keyring_anew())
         for stated in bulletin.wraps:
-            seed = self._seeds.get(stated.kem_key_id)
-            if stated.hash == digest and seed is not None:
-                return open_wrap(wrap, bulletin.header_bytes, self._agency, seed, stated.kem_key_id)
+            key = self._keys.get(stated.kem_key_id)
+            if stated.hash == digest and key is not None:
+                return open_wrap(wrap, bulletin.header_bytes, self._agency, key, stated.kem_key_id)
         raise CannotOpen("the wrap is not one that was signed for a key of this seat")
 
     def _missing(self, index: int, bulletin: Bulletin, opened: OpenedWrap) -> int:
@@ -67,5 +67,5 @@ class Opener:
         return max(0, opened.count - held)
 
 
-def _seeds(keyring: Keyring) -> dict[bytes, Secret]:
-    return {bytes.fromhex(name): keyring.secrets[f"kem/{name}"] for name in keyring.names("kem")}
+def _keys(keyring: Keyring) -> dict[bytes, PrivateKey]:
+    return {bytes.fromhex(name): PrivateKey(keyring.secrets[f"kem/{name}"]) for name in keyring.names("kem")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
@@ -16,15 +17,23 @@ from keys.secret import Secret
 from protocol.signing import KemKey
 
 SEED_BYTES = 32
+PUBLIC_KEYS_KEPT_MAX = 512  # the seats that a sender seals to
 _PROBE = X25519PrivateKey.from_private_bytes(bytes(32))
 
 
-def private_key(seed: Secret) -> MLKEM768X25519PrivateKey:
-    """The private pair that SHAKE-256 expands ``seed`` into."""
-    expanded = hashlib.shake_256(seed.reveal()).digest(96)
-    return MLKEM768X25519PrivateKey(
-        MLKEM768PrivateKey.from_seed_bytes(expanded[:64]), X25519PrivateKey.from_private_bytes(expanded[64:])
-    )
+class PrivateKey:
+    """A seat's private pair. It is expanded once, when first needed: that takes longer than to open a wrap."""
+
+    def __init__(self, seed: Secret) -> None:
+        self._seed = seed
+
+    @functools.cached_property
+    def pair(self) -> MLKEM768X25519PrivateKey:
+        """What SHAKE-256 expands the seed into."""
+        expanded = hashlib.shake_256(self._seed.reveal()).digest(96)
+        return MLKEM768X25519PrivateKey(
+            MLKEM768PrivateKey.from_seed_bytes(expanded[:64]), X25519PrivateKey.from_private_bytes(expanded[64:])
+        )
 
 
 def public_key_of(seed: Secret) -> KemKey:
@@ -36,6 +45,7 @@ def public_key_of(seed: Secret) -> KemKey:
     )
 
 
+@functools.lru_cache(maxsize=PUBLIC_KEYS_KEPT_MAX)
 def public_key(key: KemKey) -> MLKEM768X25519PublicKey:
     """What HPKE seals to. Raises CardRefused for halves that are no keys."""
     try:

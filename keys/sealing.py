@@ -91,12 +91,12 @@ class OpenedWrap:
     count: int
 
 
-def open_wrap(wrap: bytes, header: bytes, agency: str, seed: Secret, kem_key_id: bytes) -> OpenedWrap:
+def open_wrap(wrap: bytes, header: bytes, agency: str, key: kem.PrivateKey, kem_key_id: bytes) -> OpenedWrap:
     """Raises CannotOpen, whatever the reason. The length is checked first, so that nobody probes with others."""
     if len(wrap) != WRAP_BYTES:
         raise CannotOpen("the wrap does not open with this seat's key under this header")
     try:
-        plain = _HPKE.decrypt(wrap, kem.private_key(seed), info=_wrap_info(header, agency, kem_key_id))
+        plain = _HPKE.decrypt(wrap, key.pair, info=_wrap_info(header, agency, kem_key_id))
     except InvalidTag as error:
         raise CannotOpen("the wrap does not open with this seat's key under this header") from error
     return OpenedWrap(Secret(plain[:CONTENT_KEY_BYTES]), int.from_bytes(plain[CONTENT_KEY_BYTES:], "big"))

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from broker.node import Node
+from keys.kem import PrivateKey
 from keys.lognote import LogSigner
 from keys.sealing import open_wrap
 from protocol import canonical
@@ -232,7 +233,7 @@ async def test_a_body_is_served_to_whom_it_was_sealed(visitor: Visitor) -> None:
         body, wrap = canonical.decode(data, bytes_max=10**6)
         assert body == submission.body
         name = f"{agency}/{seat}/1"
-        open_wrap(wrap, header, agency, kem_seed(name), kem_key(name).key_id)
+        open_wrap(wrap, header, agency, PrivateKey(kem_seed(name)), kem_key(name).key_id)
     data = await visitor.get(path, await visitor.token("cn-auditor/desk"))
     assert canonical.decode(data, bytes_max=10**6) == [submission.body, None]
     for name in ("cn-embassy/desk", "cn-liaison/identity", "cn-custodian-1"):

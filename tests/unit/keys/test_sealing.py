@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from keys import kem
 from keys.errors import CannotOpen
+from keys.kem import PrivateKey
 from keys.sealing import SealTo, open_body, open_wrap
 from keys.secret import Secret
 from keys.signing import SignatureCheck, signed_message
@@ -30,7 +31,7 @@ READER, OWN = "cn-embassy/desk/1", "pk-site-security/desk/1"
 
 
 def _open(wrap: bytes, header: bytes = HEADER, agency: str = "cn-embassy", name: str = READER) -> tuple[Secret, int]:
-    opened = open_wrap(wrap, header, agency, kem_seed(name), kem_key(name).key_id)
+    opened = open_wrap(wrap, header, agency, PrivateKey(kem_seed(name)), kem_key(name).key_id)
     return opened.content_key, opened.count
 
 
@@ -95,7 +96,7 @@ def test_a_wrap_is_bound_to_its_agency_and_key_id() -> None:
     with pytest.raises(CannotOpen):
         _open(SEALED.wraps[0], agency="cn-liaison")
     with pytest.raises(CannotOpen):
-        open_wrap(SEALED.wraps[0], HEADER, "cn-embassy", kem_seed(READER), kem_key(OWN).key_id)
+        open_wrap(SEALED.wraps[0], HEADER, "cn-embassy", PrivateKey(kem_seed(READER)), kem_key(OWN).key_id)
 
 
 def test_nothing_moves_under_another_header() -> None:
@@ -148,7 +149,7 @@ def test_a_wrap_of_another_length_is_refused_before_it_is_decrypted(
     length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that nobody probes with others: no private key is touched. SPEC 8.2.3."""
-    monkeypatch.setattr(kem, "private_key", None)
+    monkeypatch.setattr(PrivateKey, "pair", None)
     with pytest.raises(CannotOpen):
         _open((SEALED.wraps[0] * 2)[:length])
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from keys.errors import KeysError
+from keys.kem import PrivateKey
 from keys.sealing import open_body, open_wrap
 from keys.secret import Secret
 from keys.signing import SignatureCheck, signed_message
@@ -98,8 +99,8 @@ def _open(given: dict[str, Any]) -> dict[str, Any]:
     message = signed_message(Kind.BULLETIN, statement)
     SignatureCheck(key, message, signature, signature.suite).verify()
     bulletin = Bulletin.decode(statement)
-    header, seed = bulletin.header_bytes, Secret(bytes.fromhex(given["kem_seed"]))
-    wrap = open_wrap(bytes.fromhex(given["wraps"][0]), header, given["agency"], seed, bulletin.wraps[0].kem_key_id)
+    header, own = bulletin.header_bytes, PrivateKey(Secret(bytes.fromhex(given["kem_seed"])))
+    wrap = open_wrap(bytes.fromhex(given["wraps"][0]), header, given["agency"], own, bulletin.wraps[0].kem_key_id)
     content = open_body(body, header, wrap.content_key)
     return {"header": header.hex(), "count": wrap.count, "title": content.versions[0].title}
 
