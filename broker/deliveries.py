@@ -141,8 +141,13 @@ class Deliveries:
         detail = f"{self.shown.origin} has {head.size} entries here: yours has seen {max(after, known)}"
         raise Problem("bad-cursor", detail)
 
-    def part(self, session: Session, after: int, known: int, limit: int, feed: str | None = None) -> Part:
-        """The entries for this reader from index ``after``; ``known`` is the tree size that it has verified before."""
+    def part(
+        self, session: Session, after: int, known: int, limit: int, feed: str | None = None, told: str = ""
+    ) -> Part:
+        """The entries for this reader from index ``after``; ``known`` is the tree size that it has verified before.
+
+        Where it has been ``told`` the newest checkpoint that is not said again.
+        """
         self._forget_older_heads()
         head = self.shown.head
         limit = min(limit, limits.PAGE_ENTRIES_MAX)
@@ -160,12 +165,14 @@ class Deliveries:
                 break
             items.append(item)
         _, note, evidence = self._kept_for
-        return Part(head, tuple(items), note, self._join(session, known, following), following, evidence)
+        note = "" if note == told else note
+        between = following if session.speaker.mirrors else self.checkpoint_size if note else 0
+        joints = self._join(0 if session.speaker.mirrors else known, between, head.size)
+        return Part(head, tuple(items), note, joints, following, evidence)
 
-    def _join(self, session: Session, known: int, following: int) -> tuple[Consistency, ...]:
-        """What joins the trees that a reader knows or is shown; a mirror holds every entry up to ``following``."""
-        size = self.shown.head.size
-        sizes = sorted({following, size} if session.speaker.mirrors else {known, self.checkpoint_size, size})
+    def _join(self, *trees: int) -> tuple[Consistency, ...]:
+        """What joins the trees that a reader knows or is shown. A mirror holds every entry before those to come."""
+        sizes = sorted(set(trees))
         return tuple(self._joint(old, new) for old, new in itertools.pairwise(size for size in sizes if size))
 
     def _forget_older_heads(self) -> None:

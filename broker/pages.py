@@ -5,6 +5,7 @@ A reader need not know where a bulletin was posted. Whole pages are kept where k
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from broker.deliveries import Deliveries
@@ -21,6 +22,8 @@ class Page:
 
     parts: tuple[Part, ...]
     checkpoints: dict[str, tuple[int, int]]
+    places: dict[str, int]  # where each ledger goes on, also those that a stream is told nothing of
+    whole: bool  # whether nothing is left beyond these
     data: bytes
 
     @property
@@ -71,29 +74,53 @@ class Pages:
         """Whether anything for this reader stands at ``after`` or beyond, in any ledger."""
         return any(one.has_news(session, after.get(one.shown.origin, 0)) for one in self.for_reader(session, after, {}))
 
-    def page(self, session: Session, after: Cursor, known: Cursor, limit: int, feed: str | None = None) -> Page:
-        """A part for each ledger; ``limit`` entries in all of them together, shared evenly where all have many."""
+    def page(
+        self,
+        session: Session,
+        after: Cursor,
+        known: Cursor,
+        limit: int,
+        feed: str | None = None,
+        told: Mapping[str, str] | None = None,
+    ) -> Page:
+        """A part for each ledger; ``limit`` entries in all of them together, shared evenly where all have many.
+
+        ``told`` are the checkpoints that a stream has sent: none is sent twice, and no part that says nothing new.
+        """
         self.require_served(after, known)
         self._forget_older_heads()
-        name = (session.key_id, tuple(sorted(after.items())), tuple(sorted(known.items())), limit, feed)
+        notes = None if told is None else tuple(sorted(told.items()))
+        name = (session.key_id, tuple(sorted(after.items())), tuple(sorted(known.items())), limit, feed, notes)
         page = self._kept.get(name)
         if page is None:
-            page = self._make(session, after, known, limit, feed)
+            page = self._make(session, after, known, limit, feed, told)
             if self._kept_bytes + len(page.data) <= KEPT_BYTES_MAX:
                 self._kept[name] = page
                 self._kept_bytes += len(page.data)
         return page
 
-    def _make(self, session: Session, after: Cursor, known: Cursor, limit: int, feed: str | None) -> Page:
+    def _make(
+        self,
+        session: Session,
+        after: Cursor,
+        known: Cursor,
+        limit: int,
+        feed: str | None,
+        told: Mapping[str, str] | None,
+    ) -> Page:
         ledgers = self.for_reader(session, after, known)
         parts: list[Part] = []
         left = min(limit, limits.PAGE_ENTRIES_MAX)
         for waiting, one in zip(range(len(ledgers), 0, -1), ledgers, strict=True):
-            part = one.part(session, *_place(one, after, known), -(-left // waiting), feed)
+            note = told.get(one.shown.origin, "") if told else ""
+            part = one.part(session, *_place(one, after, known), -(-left // waiting), feed, note)
             left -= len(part.items)
             parts.append(part)
         checkpoints = {one.shown.origin: (one.checkpoint_size, one.checkpoint_lines) for one in ledgers}
-        return Page(tuple(parts), checkpoints, encode_page(tuple(parts)))
+        places = {part.head.origin: part.next for part in parts}
+        whole = all(part.next == part.head.size for part in parts)
+        shown = tuple(part for part in parts if told is None or part.items or part.checkpoint)
+        return Page(shown, checkpoints, places, whole, encode_page(shown))
 
     def forget(self) -> None:
         """Keep nothing, after bodies were expunged."""

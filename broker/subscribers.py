@@ -33,6 +33,7 @@ class Subscriber:
         self.caught_up = False  # whether all that credit allows was looked through
         self.sent: dict[str, int] = {}  # the sizes that checkpoints must have to cover what was sent
         self.lines: dict[str, int] = {}  # how many lines the newest ones have that were sent and cover it
+        self.told: dict[str, str] = {}  # the newest checkpoints that were sent
         self.after, self.known, self.feed = dict(after), dict(known), feed
 
     def grant(self, entries: int) -> None:
@@ -46,15 +47,18 @@ class Subscriber:
         """What to send now, if there is anything and credit for it; the cursor then stands behind it."""
         self.caught_up = True
         if self.credit:
-            page = pages.page(self.session, self.after, self.known, min(self.credit, PAGE_ENTRIES), self.feed)
-            self.after |= {part.head.origin: part.next for part in page.parts}
-            self.caught_up = all(part.next == part.head.size for part in page.parts)
+            page = self._page(pages, min(self.credit, PAGE_ENTRIES))
+            self.after |= page.places
+            self.caught_up = page.whole
             if page.entries:
                 self.credit -= page.entries
                 return self._sent(page)
         if self.lacks(pages):
-            return self._sent(pages.page(self.session, self.after, self.known, 0, self.feed))
+            return self._sent(self._page(pages, 0))
         return None
+
+    def _page(self, pages: Pages, limit: int) -> Page:
+        return pages.page(self.session, self.after, self.known, limit, self.feed, self.told)
 
     def lacks(self, pages: Pages) -> bool:
         """Whether a checkpoint covers what was sent that the reader does not have, or that more have signed now."""
@@ -69,6 +73,8 @@ class Subscriber:
         for part in page.parts:
             origin = part.head.origin
             self.known[origin] = part.head.size
+            if part.checkpoint:
+                self.told[origin] = part.checkpoint
             if part.items:
                 self.sent[origin], self.lines[origin] = part.head.size, 0
             size, lines = page.checkpoints[origin]

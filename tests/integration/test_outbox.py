@@ -376,8 +376,10 @@ class Withholding(Deliveries):
 
     hidden: frozenset[tuple[str, int]] = frozenset()
 
-    def part(self, session: Session, after: int, known: int, limit: int, feed: str | None = None) -> Part:
-        part, agency = super().part(session, after, known, limit, feed), session.speaker.agency
+    def part(
+        self, session: Session, after: int, known: int, limit: int, feed: str | None = None, told: str = ""
+    ) -> Part:
+        part, agency = super().part(session, after, known, limit, feed, told), session.speaker.agency
         return replace(part, items=tuple(item for item in part.items if (agency, item.index) not in self.hidden))
 
 
