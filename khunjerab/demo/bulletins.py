@@ -93,3 +93,44 @@ severity = "Minor"
 urgency = "Past"
 certainty = "Observed"
 """
+
+SLIDE = """\
+status = "exercise"
+label = "Restricted//REL CHN, PAK"
+feed = "corridor"
+precedence = "immediate"
+lang = ["en", "zh-Hans"]
+title = ["EXERCISE: landslide closes the KKH at Sost", "演习：苏斯特塌方，喀喇昆仑公路封闭"]
+text = [
+  "Both lanes are under rock 4 km north of Sost. No casualties known.",
+  "苏斯特以北四公里双向车道被掩埋。暂无伤亡报告。",
+]
+category = "road-closure"
+severity = "Severe"
+urgency = "Immediate"
+certainty = "Observed"
+grade = "A1"
+place = ["Sost@36.690,74.820"]
+measure = ["Wait at Karimabad; no movement north."]
+until = "+12h"
+"""
+
+BUS = """\
+status = "exercise"
+label = "内部//REL CHN, PAK"
+feed = "corridor"
+to = ["pk-liaison", "cn-liaison"]
+precedence = "immediate"
+lang = ["zh-Hans", "en"]
+title = ["演习：一辆载有 23 名工人的客车与营地失去联系", "EXERCISE: a bus with 23 workers has lost touch with its camp"]
+text = [
+  "客车 06:30Z 自红其拉甫口岸出发，最后位置在苏斯特以北。",
+  "It left the Khunjerab gate at 06:30Z; last known north of Sost.",
+]
+category = "other"
+severity = "Severe"
+urgency = "Immediate"
+certainty = "Likely"
+place = ["Khunjerab gate@36.850,75.428"]
+measure = ["请派巡逻队查找。", "Please send a patrol to look for it."]
+"""

@@ -1,12 +1,10 @@
-"""``khunjerab demo``: a whole exchange in a folder, told in about a minute, and left running if asked."""
+"""``khunjerab demo``: a whole exchange in a folder, told in a minute and a half, and left running if asked."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 from pathlib import Path
@@ -16,6 +14,7 @@ import typer
 
 from clients.errors import ClientError, UsageError
 from khunjerab.demo.founding import Founding, describe, write_passphrase
+from khunjerab.demo.rewriting import Rewriting
 from khunjerab.demo.shell import DemoFailed, Shell
 from khunjerab.demo.story import Story
 
@@ -24,7 +23,7 @@ def demo(
     folder: Annotated[
         Path | None, typer.Option("--dir", help="Where: absent or empty. A passing folder without.")
     ] = None,
-    hold: Annotated[bool, typer.Option("--hold", help="Leave the node running until SIGTERM or SIGINT.")] = False,
+    hold: Annotated[bool, typer.Option("--hold", help="Leave the nodes running until SIGTERM or SIGINT.")] = False,
 ) -> None:
     """Tell the story of an exchange on real nodes, with the public commands."""
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -36,16 +35,18 @@ def demo(
         signal.signal(name, lambda *_: _interrupt(stop))
     shell = Shell(place, write_passphrase(place))
     founding = Founding(shell)
-    story = Story(shell, founding)
+    story, rewriting = Story(shell, founding), Rewriting(shell, founding)
     try:
         founding.make_keys()
         founding.sign_directory()
-        founding.start_node()
+        founding.start_nodes()
         founding.join()
         story.tell()
-        describe(place, founding, json.loads((place / "cards" / "pk-node.json").read_text()))
+        rewriting.tell()
+        rewriting.stop()
+        describe(place, founding)
         if hold:
-            shell.tell(f"The node runs on; the homes are in {place}, demo.json tells them. End it with Ctrl-C.")
+            shell.tell(f"Both nodes run on; the homes are in {place}, demo.json tells them. End with Ctrl-C.")
             shell.tell(f"In another terminal: cd {place}; export KHUNJERAB_PASSPHRASE_FILE=$PWD/passphrase")
             shell.tell("khunjerab --home pk-liaison inbox    # or cn-liaison, pk-custodian-1, cn-auditor, …")
             with contextlib.suppress(KeyboardInterrupt):
@@ -56,7 +57,8 @@ def demo(
         raise ClientError(str(error), f"the homes are in {place}") from None
     finally:
         story.stop()
-        _stop_node(founding.node)
+        rewriting.stop()
+        founding.stop()
         if folder is None:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -67,14 +69,3 @@ def _interrupt(stop: threading.Event) -> None:
         return
     stop.set()
     raise KeyboardInterrupt
-
-
-def _stop_node(node: subprocess.Popen[str] | None) -> None:
-    if node is None or node.poll() is not None:
-        return
-    node.terminate()
-    try:
-        node.communicate(timeout=20)
-    except subprocess.TimeoutExpired:
-        node.kill()
-        node.communicate()

@@ -5,22 +5,16 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
-import ssl
-import subprocess
-import time
-import urllib.request
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from khunjerab.demo.shell import DemoFailed, Shell
+from khunjerab.demo.nodes import NodeProcess
+from khunjerab.demo.relay import Relay
+from khunjerab.demo.shell import Shell
 
-ORIGIN = "pk.khunjerab.example/ledger"
+ORIGINS = {"PK": "pk.khunjerab.example/ledger", "CN": "cn.khunjerab.example/ledger"}
 DIRECTORY = "directory.json"
 CARDS = "cards"
-NODE_START_SECONDS_MAX = 30
 NATIONS = {"PK": ("PAK", "Pakistan"), "CN": ("CHN", "China")}
 CUSTODIANS = ("pk-custodian-1", "pk-custodian-2", "cn-custodian-1", "cn-custodian-2")
 SPARE = "pk-liaison-spare"  # a second seat of pk-liaison: the one that gets lost
@@ -51,28 +45,25 @@ FEEDS = {
 }
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Founding:
-    """Makes keys, directory and node, one step after the other; the node keeps running."""
+    """Makes keys, directory and nodes, one step after the other; the nodes keep running."""
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self.port, self.admin_port = free_port(), free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
+        self.nodes = {nation: NodeProcess(shell, f"{nation.lower()}-node", ORIGINS[nation]) for nation in NATIONS}
+        self.lines = {nation: Relay(node.port) for nation, node in self.nodes.items()}  # to each, from the other
         self.pin = ""
-        self.node: subprocess.Popen[str] | None = None
         (shell.folder / CARDS).mkdir()
+
+    def stop(self) -> None:
+        """End the nodes."""
+        for node in self.nodes.values():
+            node.stop()
 
     def make_keys(self) -> None:
         """Custodians and agencies, each in a home of its own; the first custodian of a nation holds its identities."""
         shell = self._shell
-        shell.tell("1. Four custodians, six agencies and a node make their keys; only cards leave their homes.")
+        shell.tell("1. Four custodians, six agencies and two nodes make their keys; only cards leave their homes.")
         shell.together([(name, "keys", "new", "--kind", "authority", name) for name in CUSTODIANS])
         for pair in zip(_of_nation("PK"), _of_nation("CN"), strict=True):  # a home is written by one command at a time
             shell.together([(f"{a[:2]}-custodian-1", "keys", "new", "--kind", "agency", a) for a in pair])
@@ -82,9 +73,7 @@ class Founding:
             [(f"{a[:2]}-custodian-1", "keys", "card", "--agency", a, "-o", f"{CARDS}/{a}.json") for a in AGENCIES]
         )
         shell.together([(name, "keys", "card", "-o", f"{CARDS}/{name}-seat.json") for name in (*AGENCIES, SPARE)])
-        listen = ("--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}")
-        names = ("--origin", ORIGIN, "--nation", "PK", "--url", self.url)
-        shell.run("pk-node", "node", "init", *names, *listen, "--card", f"{CARDS}/pk-node.json")
+        shell.together([(node.home, "node", "init", *_node_words(nation, node)) for nation, node in self.nodes.items()])
 
     def sign_directory(self) -> None:
         """The signing table: one draft, read by both nations, signed by two custodians each."""
@@ -94,7 +83,8 @@ class Founding:
         shell.run(drafter, "directory", "new", "-o", DIRECTORY, quiet=True)
         for nation in NATIONS:
             self._add("nation", nation, *_nation_words(nation))
-        self._add("node", f"{CARDS}/pk-node.json")
+        for node in self.nodes.values():
+            self._add("node", f"{CARDS}/{node.home}.json")
         for agency in AGENCIES:
             self._add("agency", f"{CARDS}/{agency}.json", *_agency_words(agency))
         for feed in FEEDS:
@@ -109,13 +99,19 @@ class Founding:
     def _signatures(self) -> list[str]:
         return [f"{DIRECTORY}.{name}.sig" for name in CUSTODIANS]
 
-    def start_node(self) -> None:
-        """The ledger begins with the directory; then the node answers, in TLS 1.3 pinned by it."""
+    def start_nodes(self) -> None:
+        """Both ledgers begin with the directory; each node answers in TLS 1.3 pinned by it, and follows the other."""
         shell = self._shell
-        shell.tell("3. The node enters the directory as its first entry, and starts.")
-        shell.run("pk-node", "node", "init", "--directory", DIRECTORY, *self._signatures())
-        self.node = shell.start("pk-node", "node", "serve")
-        wait_until_ready(self.node, self.url, shell.folder / "pk-node" / "tls.pem")
+        shell.tell("3. Each nation's node enters the directory as its first entry, follows the other's, and starts.")
+        for node in self.nodes.values():
+            shell.run(node.home, "node", "init", "--directory", DIRECTORY, *self._signatures())
+        for nation, node in self.nodes.items():
+            peer = "CN" if nation == "PK" else "PK"
+            there = f"https://127.0.0.1:{self.lines[peer].port}"  # a line that can be cut; the directory has the other
+            shell.run(node.home, "node", "peer", "add", ORIGINS[peer], "--url", there)
+            node.start()
+        for node in self.nodes.values():
+            node.wait_until_ready()
 
     def join(self) -> None:
         """Custodians and seats verify the directory from the pin; the custodians issue the first key bundles."""
@@ -125,11 +121,23 @@ class Founding:
         shell.together([(name, *join, "--custodian") for name in CUSTODIANS])
         shell.together([(name, *join, "--agency", name) for name in AGENCIES])
         shell.run(SPARE, *join, "--agency", "pk-liaison", quiet=True)
-        for agency, seat in [*((a, a) for a in AGENCIES), ("pk-liaison", SPARE)]:
+        for agency, seat in [("pk-liaison", SPARE), *((a, a) for a in AGENCIES)]:
             card = f"{CARDS}/{seat}-seat.json"
             shell.run(f"{agency[:2]}-custodian-1", "keys", "seat", "add", card, "--agency", agency, quiet=True)
-        for agency in AGENCIES:
-            shell.run(f"{agency[:2]}-custodian-1", "keys", "bundle", agency, quiet=True)
+        for pair in zip(_of_nation("PK"), _of_nation("CN"), strict=True):
+            shell.together([(f"{a[:2]}-custodian-1", "keys", "bundle", a) for a in pair])
+        entries = 1 + len(AGENCIES)  # the directory and all bundles: each of them in both ledgers
+        for node in self.nodes.values():
+            shell.until(
+                node.home, "node", "status", "--json", holds=lambda it: it.json[0]["size"] >= entries, quiet=True
+            )
+            shell.run(node.home, "node", "peer", "status")
+
+
+def _node_words(nation: str, node: NodeProcess) -> list[str]:
+    listen = ["--listen", f"127.0.0.1:{node.port}", "--admin", f"127.0.0.1:{node.admin_port}"]
+    words = ["--origin", node.origin, "--nation", nation, "--url", node.url, *listen]
+    return [*words, "--card", f"{CARDS}/{node.home}.json"]
 
 
 def _nation_words(nation: str) -> list[str]:
@@ -140,7 +148,7 @@ def _nation_words(nation: str) -> list[str]:
 
 def _agency_words(agency: str) -> list[str]:
     cast = AGENCIES[agency]
-    words = ["--nation", cast.nation, "--home", ORIGIN, "--clearance", cast.clearance]
+    words = ["--nation", cast.nation, "--home", ORIGINS[cast.nation], "--clearance", cast.clearance]
     words += [word for name in cast.compartments for word in ("--compartment", name)]
     return words + [word for role in cast.roles for word in ("--role", role)]
 
@@ -155,21 +163,6 @@ def _of_nation(nation: str) -> list[str]:
     return [agency for agency, cast in AGENCIES.items() if cast.nation == nation]
 
 
-def wait_until_ready(node: subprocess.Popen[str], url: str, certificate: Path) -> None:
-    """Until the node answers. Raises DemoFailed when it ends instead."""
-    tls = ssl.create_default_context(cafile=str(certificate))
-    end = time.monotonic() + NODE_START_SECONDS_MAX
-    while time.monotonic() < end:
-        if node.poll() is not None:
-            raise DemoFailed(f"the node ended with {node.returncode}: its log is beside its home")
-        try:
-            with urllib.request.urlopen(f"{url}/v1/node", context=tls, timeout=2):  # noqa: S310 - https on loopback
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise DemoFailed("the node does not become ready")
-
-
 def write_passphrase(folder: Path) -> Path:
     """One random passphrase for every home of the demo, in a private file."""
     path = folder / "passphrase"
@@ -179,15 +172,27 @@ def write_passphrase(folder: Path) -> Path:
     return path
 
 
-def describe(folder: Path, founding: Founding, node: dict[str, Any]) -> None:
+def describe(folder: Path, founding: Founding) -> None:
     """``demo.json``, by rename, when everything answers (DESIGN §8)."""
+    nodes = {
+        node.home: {
+            "url": node.url,
+            "admin_url": f"http://127.0.0.1:{node.admin_port}",
+            "origin": node.origin,
+            "vkeys": json.loads((folder / CARDS / f"{node.home}.json").read_text())["log"],
+            "tls_cert": str(node.folder / "tls.pem"),
+            "home": str(node.folder),
+            "pid": node.process.pid if node.process else None,
+        }
+        for node in founding.nodes.values()
+    }
     homes = {
         agency: {
             "home": str(folder / agency),
             "nation": cast.nation,
             "clearance": cast.clearance,
             "roles": list(cast.roles),
-            "node": "pk-node",
+            "node": founding.nodes[cast.nation].home,
         }
         for agency, cast in AGENCIES.items()
     }
@@ -195,17 +200,7 @@ def describe(folder: Path, founding: Founding, node: dict[str, Any]) -> None:
         "passphrase_file": str(folder / "passphrase"),
         "exchange": founding.pin,
         "pin": founding.pin,
-        "nodes": {
-            "pk-node": {
-                "url": founding.url,
-                "admin_url": f"http://127.0.0.1:{founding.admin_port}",
-                "origin": ORIGIN,
-                "vkeys": node["log"],
-                "tls_cert": str(folder / "pk-node" / "tls.pem"),
-                "home": str(folder / "pk-node"),
-                "pid": founding.node.pid if founding.node else None,
-            }
-        },
+        "nodes": nodes,
         "agencies": homes,
         "custodians": {name: {"home": str(folder / name), "nation": name[:2].upper()} for name in CUSTODIANS},
     }

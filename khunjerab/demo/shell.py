@@ -7,7 +7,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from rich.markup import escape
 
 LAUNCHER = [sys.executable, "-I", "-m", "khunjerab"]
 COMMAND_SECONDS_MAX = 60
+ARRIVAL_SECONDS_MAX = 60  # until something from the other side is here
+AGAIN_SECONDS = 0.2
 TOGETHER = 2  # independent commands at a time
 _LINE_CHARS_MAX = 160
 
@@ -54,13 +57,29 @@ class Shell:
         self._screen.print(f"\n[bold cyan]{escape(text)}[/]")
 
     def run(self, home: str, *arguments: str, status: int = 0, quiet: bool = False, stdin: str = "") -> Done:
-        """Run ``khunjerab --home HOME …`` and print it. Raises DemoFailed where it ends with another status."""
+        """Run ``khunjerab --home HOME …`` and print it, if ``quiet`` without what it said.
+
+        Raises DemoFailed where it ends with another status.
+        """
         done = self._execute(home, arguments, stdin)
         self._print(home, arguments, done, quiet=quiet)
         if done.status != status:
-            command = shlex.join(["khunjerab", "--home", home, *arguments])
-            raise DemoFailed(f"{command}\nended with {done.status}, not {status}:\n{done.out}{done.err}")
+            raise DemoFailed(
+                f"{self._typed(home, arguments)}\nended with {done.status}, not {status}:\n{done.out}{done.err}"
+            )
         return done
+
+    def until(self, home: str, *arguments: str, holds: Callable[[Done], bool], quiet: bool = False) -> Done:
+        """Run a command again and again until what it shows holds; the last time is printed."""
+        end = time.monotonic() + ARRIVAL_SECONDS_MAX
+        while True:
+            done = self._execute(home, arguments, "")
+            if done.status == 0 and holds(done):
+                self._print(home, arguments, done, quiet=quiet)
+                return done
+            if time.monotonic() > end:
+                raise DemoFailed(f"{self._typed(home, arguments)}\ndid not come to it:\n{done.out}{done.err}")
+            time.sleep(AGAIN_SECONDS)
 
     def together(self, commands: Sequence[tuple[str, ...]]) -> list[Done]:
         """Independent commands, several at a time; each is (home, argument, …)."""
@@ -99,7 +118,7 @@ class Shell:
 
     def _print(self, home: str, arguments: Sequence[str], done: Done, *, quiet: bool) -> None:
         lines = [f"[dim]$[/] {escape(self._typed(home, arguments))}"]
-        if not quiet or done.status:
+        if not quiet:
             said = [line for line in (done.out + done.err).splitlines() if line.strip()]
             lines += [f"  {escape(_shortened(line))}" for line in said]
         if done.status:

@@ -1,10 +1,8 @@
-"""The story after the founding: bulletins, acknowledgements, refusals, an audit, and a forgery that is found."""
+"""The story after the founding: bulletins across a border, what comes back, refusals, a line that is cut, an audit."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import ssl
 import subprocess
 import urllib.error
 import urllib.request
@@ -13,10 +11,11 @@ from typing import Any
 import msgspec
 
 from khunjerab.demo import bulletins, forgery
-from khunjerab.demo.founding import SPARE, Founding, free_port, wait_until_ready
+from khunjerab.demo.founding import SPARE, Founding
+from khunjerab.demo.nodes import NodeProcess
 from khunjerab.demo.shell import DemoFailed, Shell
 
-REFUSED, TAMPERED = 3, 5
+REFUSED = 3
 MEDIA_TYPE = "application/vnd.khunjerab.v1+msgpack"
 
 
@@ -25,6 +24,7 @@ class Story:
 
     def __init__(self, shell: Shell, founding: Founding) -> None:
         self._shell, self._founding = shell, founding
+        self._pk, self._cn = founding.nodes["PK"], founding.nodes["CN"]
         self._reader: subprocess.Popen[str] | None = None
         self.convoy = self.kidnapping = ""
 
@@ -35,8 +35,8 @@ class Story:
         self.cancel()
         self.watch_states()
         self.refuse()
+        self.cut_the_line()
         self.audit()
-        self.forge()
 
     def stop(self) -> None:
         """End what still runs."""
@@ -49,11 +49,16 @@ class Story:
         done = self._shell.run(home, "post", "-", *options, "--yes", "--json", stdin=text)
         return str(done.json[0]["id"])
 
+    def _await_bulletin(self, home: str, bulletin: str) -> None:
+        """Until it has come, maybe across the border."""
+        self._shell.until(home, "inbox", holds=lambda it: bulletin in it.out)
+
     def warn_of_threats(self) -> None:
         """An exercise with a polygon and a warning in three languages; a system of the other nation receives them."""
         shell = self._shell
         shell.tell(
-            "5. A Chinese system follows; a Pakistani officer warns of a threat to a convoy, and of a kidnapping."
+            "5. A Chinese system follows at its own node; a Pakistani officer posts at his a threat to a convoy, and a"
+            " warning of a kidnapping."
         )
         (shell.folder / "dasu.geojson").write_text(bulletins.CONVOY_AREA)
         self._reader = shell.start("cn-liaison", "follow", "--json", "--exercises", "--count", "2")
@@ -75,25 +80,23 @@ class Story:
             "6. The officer asks the Chinese embassy for head counts; the embassy answers in its own policy's terms."
         )
         request = self._post("pk-liaison", bulletins.REQUEST)
-        shell.run("cn-embassy", "inbox")
-        self._post("cn-embassy", bulletins.ANSWER, "--answers", request)
-        shell.run("pk-liaison", "inbox")
+        self._await_bulletin("cn-embassy", request)
+        answer = self._post("cn-embassy", bulletins.ANSWER, "--answers", request)
+        self._await_bulletin("pk-liaison", answer)
 
     def cancel(self) -> None:
         """A cancel reaches everyone who had the first, and must be acknowledged."""
         shell = self._shell
         shell.tell("7. The convoy threat is cancelled; whoever had it must acknowledge that.")
         cancel = self._post("pk-liaison", bulletins.CANCEL, "--cancels", self.convoy)
-        shell.run("cn-liaison", "inbox")
+        self._await_bulletin("cn-liaison", cancel)
         shell.run("cn-liaison", "ack", cancel)
 
     def watch_states(self) -> None:
-        """The sender sees how far each bulletin came."""
+        """The sender sees how far each bulletin came: acknowledgements stand in the other nation's ledger."""
         shell = self._shell
-        shell.tell("8. The sender sees who received, read and acted.")
-        value = shell.run("pk-liaison", "status", self.convoy, "--json").json[0]
-        (cn_liaison,) = value["recipients"]
-        expect(cn_liaison["state"] == "acted", f"status says {cn_liaison}")
+        shell.tell("8. The sender sees who received, read and acted, and that China's node has witnessed it.")
+        shell.until("pk-liaison", "status", self.convoy, "--json", holds=lambda it: _is_over(it.json[0]))
         shell.run("pk-liaison", "status", self.kidnapping)
 
     def refuse(self) -> None:
@@ -114,82 +117,82 @@ class Story:
         self._replay()
 
     def _replay(self) -> None:
-        """Posted bytes sent again: nothing new for their sender, a refusal for anybody else."""
+        """Posted bytes sent again: nothing new for their sender, a refusal for anybody else and in the other ledger."""
         shell = self._shell
         shell.tell(
-            "   A replay: the bytes of the kidnapping warning are posted again, by another agency and by its own."
+            "   A replay: the bytes of the kidnapping warning are posted again, by another agency at each node and by"
+            " its own."
         )
-        ledger = shell.folder / "pk-node" / "ledger.db"
+        ledger = self._pk.folder / "ledger.db"
         envelope = forgery.envelope_of(ledger, forgery.bulletins_of(ledger)[1])
-        size = self._node_size()
-        for home, expected in (("cn-liaison", 403), ("pk-liaison", 200)):
-            status, answer = self._send_envelope(home, envelope)
+        sizes = [node.json("/v1/node")["size"] for node in (self._pk, self._cn)]
+        for home, node, expected in (
+            ("pk-site-security", self._pk, 403),
+            ("cn-liaison", self._cn, 403),
+            ("pk-liaison", self._pk, 200),
+        ):
+            status, answer = self._send_envelope(home, node, envelope)
             expect(status == expected, f"the replay from {home} was answered with {status} {answer}")
-            shell.tell(f"   from {home}: HTTP {status} {answer}")
-        expect(self._node_size() == size, "the replay changed the ledger")
+            shell.tell(f"   from {home} at {node.home}: HTTP {status} {answer}")
+        expect(sizes == [node.json("/v1/node")["size"] for node in (self._pk, self._cn)], "the replay was entered")
 
-    def _send_envelope(self, home: str, envelope: bytes) -> tuple[int, str]:
+    def _send_envelope(self, home: str, node: NodeProcess, envelope: bytes) -> tuple[int, str]:
         token = self._shell.run(home, "session", quiet=True).out.strip().split()[-1]
         request = urllib.request.Request(  # noqa: S310 - https on loopback
-            f"{self._founding.url}/v1/entries",
+            f"{node.url}/v1/entries",
             data=msgspec.msgpack.encode([envelope]),
             headers={"Authorization": f"Bearer {token}", "Content-Type": MEDIA_TYPE},
             method="POST",
         )
         try:
-            with urllib.request.urlopen(request, context=self._tls(), timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, context=node.tls(), timeout=30) as answer:  # noqa: S310
                 receipt = msgspec.msgpack.decode(msgspec.msgpack.decode(answer.read())[0])
                 return answer.status, f"the first receipt again, index {receipt[0]}"
         except urllib.error.HTTPError as error:
             problem = json.loads(error.read())
             return error.code, f"{problem['code']}: {problem['detail']}"
 
-    def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self._shell.folder / "pk-node" / "tls.pem"))
-
-    def _node_size(self) -> int:
-        with urllib.request.urlopen(f"{self._founding.url}/v1/node", context=self._tls(), timeout=30) as answer:  # noqa: S310
-            return int(json.loads(answer.read())["size"])
-
-    def audit(self) -> None:
-        """An auditor of the other nation replays every entry."""
-        shell = self._shell
-        shell.tell("10. China's auditor verifies every entry of the ledger, without reading a word of content.")
-        verdict = shell.run("cn-auditor", "audit", "verify", "--json", quiet=True).json[-1]
-        expect(verdict["verdict"] == "ok", f"the audit says {verdict}")
-        shell.tell(f"    verdict {verdict['verdict']}, {verdict['entries']} entries, no findings")
-
-    def forge(self) -> None:
-        """The operator backdates a bulletin in a copy of the ledger and signs it anew; the auditor names it."""
+    def cut_the_line(self) -> None:
+        """Both nations go on; what is for the other waits, and comes when the line is whole again."""
         shell = self._shell
         shell.tell(
-            "11. An operator who holds the node's keys backdates a bulletin in a copy, and signs everything anew."
+            "10. The line between the nodes is cut. Posts on both sides go on: logged, delivered at home, waiting."
         )
-        shutil.copytree(shell.folder / "pk-node", shell.folder / "forged-node")
-        ledger = shell.folder / "forged-node" / "ledger.db"
-        index = forgery.bulletins_of(ledger)[1]
-        forgery.backdate(ledger, index)
-        port, admin = free_port(), free_port()
-        config = shell.folder / "forged-node" / "node.toml"
-        text = config.read_text().replace(f"127.0.0.1:{self._founding.port}", f"127.0.0.1:{port}")
-        config.write_text(text.replace(f"127.0.0.1:{self._founding.admin_port}", f"127.0.0.1:{admin}"))
-        forged = shell.start("forged-node", "node", "serve")
-        try:
-            url = f"https://127.0.0.1:{port}"
-            wait_until_ready(forged, url, config.with_name("tls.pem"))
-            done = shell.run("cn-auditor", "audit", "verify", url, "--json", quiet=True, status=TAMPERED)
-        finally:
-            forged.terminate()
-            forged.wait(20)
-        self._tell_findings(done.json[-1], index)
-        shutil.rmtree(shell.folder / "forged-node")
+        for line in self._founding.lines.values():
+            line.cut()
+        for node in (self._pk, self._cn):
+            shell.until(node.home, "node", "peer", "status", holds=lambda it: "away" in it.out)
+        slide = self._post("pk-liaison", bulletins.SLIDE)
+        bus = self._post("cn-embassy", bulletins.BUS)
+        for home, bulletin in (("pk-site-security", slide), ("cn-liaison", bus)):
+            self._await_bulletin(home, bulletin)
+        expect(slide not in shell.run("cn-embassy", "inbox").out, "the cut line carried a bulletin")
+        shell.run("pk-liaison", "status", slide)
+        shell.tell("    It is joined again, and everything arrives.")
+        for line in self._founding.lines.values():
+            line.join()
+        self._await_bulletin("cn-embassy", slide)
+        self._await_bulletin("pk-liaison", bus)
+        shell.until("pk-liaison", "status", slide, "--json", holds=lambda it: _came_across(it.json[0]), quiet=True)
+        shell.run("pk-liaison", "status", slide)
 
-    def _tell_findings(self, verdict: dict[str, Any], index: int) -> None:
-        found = [finding for finding in verdict["findings"] if finding["index"] == index]
-        expect(verdict["verdict"] == "failed" and bool(found), f"the forged ledger was judged {verdict}")
-        for finding in verdict["findings"]:
-            at = "" if finding["index"] is None else f"#{finding['index']}"
-            self._shell.tell(f"    found at {finding['origin']}{at}: {finding['check']}")
+    def audit(self) -> None:
+        """Each nation's auditor replays every entry of both ledgers, at both nodes, and compares."""
+        shell = self._shell
+        shell.tell("11. Each nation's auditor verifies both ledgers at both nodes, without reading a word of content.")
+        for auditor in ("pk-auditor", "cn-auditor"):
+            verdict = shell.run(auditor, "audit", "verify", "--json", quiet=True).json[-1]
+            expect(verdict["verdict"] == "ok", f"the audit says {verdict}")
+            sizes = ", ".join(f"{one['origin']} {one['size']} entries" for one in verdict["ledgers"])
+            shell.tell(f"    {auditor}: {verdict['verdict']}, {sizes}, no findings")
+
+
+def _is_over(status: dict[str, Any]) -> bool:
+    return bool(status["witnessed_by"]) and all(each["state"] == "acted" for each in status["recipients"])
+
+
+def _came_across(status: dict[str, Any]) -> bool:
+    return any(each["agency"] == "cn-embassy" and each["received"] for each in status["recipients"])
 
 
 def expect(holds: bool, otherwise: str) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from khunjerab.demo.founding import free_port
+from khunjerab.demo.nodes import free_port
 from tests.support.transcript import README, Terminal, Typed, section, typed_in
 
+PORTS = ("8440", "8441", "9440", "9441")
 COMMANDS_MIN = 45
 FIRST_HOURS = ("Of an officer", "Of a system", "Of an auditor", "Of a custodian", "Of an operator")
 pytestmark = pytest.mark.timeout(400)  # the set-up alone is fifty processes
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.timeout(400)  # the set-up alone is fifty processes
 @pytest.fixture
 def words() -> dict[str, str]:
     """The ports that README names, as free ones."""
-    return {"8440": str(free_port()), "9440": str(free_port())}
+    return {port: str(free_port()) for port in PORTS}
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_the_readme_runs_as_it_stands(terminal: Terminal, words: dict[str, str])
     seen = terminal.run(follow, words) + terminal.run(post, words)
     while "Rockfall at Dasu" not in seen:
         seen += terminal.run(Typed("sleep 0.2", ()), words)
-    terminal.run(Typed("kill %2; wait %2 || true", ()), words)
+    terminal.run(Typed("kill %3; wait %3 || true", ()), words)
     for command in hours:
         terminal.run(command, words)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from khunjerab.demo.founding import free_port
+from khunjerab.demo.nodes import free_port
 from tests.support.transcript import README, Terminal, Typed, section, typed_in
 
+PORTS = ("8440", "8441", "9440", "9441")
 ANSWER_SECONDS = 60
 pytestmark = pytest.mark.timeout(400)  # the setup alone is fifty processes
 
@@ -70,7 +71,7 @@ CUSTODIANS = ("pk-custodian-1", "pk-custodian-2", "cn-custodian-1", "cn-custodia
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """The whole set-up of the README, once."""
     folder = tmp_path_factory.mktemp("setup")
-    words = {"8440": str(free_port()), "9440": str(free_port())}
+    words = {port: str(free_port()) for port in PORTS}
     with Terminal(folder) as terminal:
         for command in typed_in(section(README, "Set up an exchange")):
             terminal.run(command, words)
