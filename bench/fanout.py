@@ -36,6 +36,8 @@ from bench.table import Figure
 from broker.sessions import WAITING_PER_SESSION_MAX
 from clients.transport import Wire
 from keys import sealing
+from protocol import limits
+from protocol.content import Content, Version
 from protocol.entry import Submission
 from protocol.label import Clearance
 from protocol.names import new_bulletin_id
@@ -54,7 +56,9 @@ MEMORY_MUST, MEMORY_AIM = 0.5, 0.3
 STUCK_MUST, STUCK_AIM = 0.95, 1.0
 SECONDS_MAX = 18  # below the streams' heartbeat, which these readers do not answer
 STUCK_BUFFER_BYTES = 4096
+BEFORE = 100  # long ones, whom only the stuck reader wants: more than the kernel takes off the node's hands
 MADE_AT_ONCE = 50  # consumers
+LONG = replace(CONTENT, versions=(Version("en", "Road closed", "A slide has closed the highway. " * 1700),))
 SENDER = "pk-unit-00"
 Post = Callable[[list[Submission]], Awaitable[object]]
 
@@ -69,12 +73,14 @@ class Fanned(NamedTuple):
 def fanout(rounds: int, count: int) -> list[Figure]:
     """Rows; in each round ours, ours with one more that reads nothing, and NATS."""
     world = _world()
-    messages = _sealed(world, count)
+    messages, before = _sealed(world, count, CONTENT), _sealed(world, BEFORE, LONG)
     ours, stuck, theirs = [], [], []
     for turn in range(rounds):
         for slow in (False, True) if turn % 2 else (True, False):
-            (stuck if slow else ours).append(_run(Khunjerab(world, SENDER, SENDER), world, messages, stuck=slow))
-        theirs.append(_run(Nats(always=False), world, messages))
+            (stuck if slow else ours).append(
+                _run(Khunjerab(world, SENDER, SENDER), world, messages, before, stuck=slow)
+            )
+        theirs.append(_run(Nats(always=False), world, messages, [], stuck=False))
     return [
         Figure(
             f"{CONNECTIONS:,} connections of {AGENCIES} agencies, one publisher: of NATS's deliveries",
@@ -109,22 +115,25 @@ def _world() -> World:
     return world_of_today(agencies=agencies, feeds=(feed,), policy=plenty)
 
 
-def _sealed(world: World, count: int) -> list[Submission]:
+def _sealed(world: World, count: int, content: Content) -> list[Submission]:
     created = now_ms()
     readers = [one.id for one in world.directory.agencies if one.id != SENDER]
     header = world.header(SENDER, readers, label=label("Restricted"), created=created, expires=created + DAY_MS)
     seats, key = world.seats(header), signing_key(f"{SENDER}/desk")
     ids = [new_bulletin_id(created + number, seed(f"fan/{created}/{number}", 10).reveal()) for number in range(count)]
-    return [sealing.seal(header.replace(id=id_), CONTENT, seats, key) for id_ in ids]
+    return [sealing.seal(header.replace(id=id_), content, seats, key) for id_ in ids]
 
 
 # One run
 
 
-def _run(carrier: Khunjerab | Nats, world: World, messages: list[Submission], *, stuck: bool = False) -> Fanned:
+def _run(
+    carrier: Khunjerab | Nats, world: World, messages: list[Submission], before: list[Submission], *, stuck: bool
+) -> Fanned:
     context: Any = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory(prefix="khunjerab-bench-") as folder, carrier.serving(Path(folder)) as served:
-        before = _resident_bytes(served.pid)
+        uvloop.run(_publish(carrier, served, before))
+        resident = _resident_bytes(served.pid)
         ours, theirs = context.Pipe()
         arguments = (theirs, isinstance(carrier, Khunjerab), served, world, len(messages), stuck)
         readers = context.Process(target=_read, args=arguments, daemon=True)
@@ -132,7 +141,7 @@ def _run(carrier: Khunjerab | Nats, world: World, messages: list[Submission], *,
         try:
             assert ours.poll(60), "the readers do not come up"
             ours.recv()
-            taken = _resident_bytes(served.pid) - before
+            taken = _resident_bytes(served.pid) - resident
             began = time.perf_counter()
             uvloop.run(_publish(carrier, served, messages))
             assert ours.poll(SECONDS_MAX), f"not all was delivered in {SECONDS_MAX} s"
@@ -205,6 +214,7 @@ async def _reading(told: Any, is_ours: bool, served: Served, world: World, count
 
     async with contextlib.AsyncExitStack() as stack:
         hellos = await (_streams(served, world, count) if is_ours else _subscriptions(served, stack))
+        from_the_first, *hellos = hellos if is_ours else [b"", *hellos]
         readers = []
         for hello in hellos:
             _, reader = await asyncio.get_running_loop().create_connection(
@@ -212,7 +222,7 @@ async def _reading(told: Any, is_ours: bool, served: Served, world: World, count
             )
             await reader.welcomed
             readers.append(reader)
-        with _one_stuck(hellos[0], str(place.hostname), place.port or 0) if stuck else contextlib.nullcontext():
+        with _one_stuck(from_the_first, str(place.hostname), place.port or 0) if stuck else contextlib.nullcontext():
             await asyncio.sleep(0.5)
             total = 0  # names in what came before: bundles of keys
             told.send("ready")
@@ -221,7 +231,7 @@ async def _reading(told: Any, is_ours: bool, served: Served, world: World, count
 
 
 async def _streams(served: Served, world: World, count: int) -> list[bytes]:
-    """Requests for a stream and the credit, for as many sessions as they need."""
+    """Requests for a stream, with their credit, for as many sessions as they need; one more wants it from the first."""
     tokens = []
     for one in world.directory.agencies:
         for _ in range(-(-CONNECTIONS // AGENCIES // WAITING_PER_SESSION_MAX) + 1):
@@ -229,17 +239,19 @@ async def _streams(served: Served, world: World, count: int) -> list[bytes]:
                 wire.log_in_as(signing_key(f"{one.id}/desk"), world.pin, ORIGIN)
                 tokens.append((await wire.session())[0])
                 size = (await wire.json("GET", "/v1/node", login=False))["size"]
-    cursor = format_cursor({ORIGIN: size})
-    key = base64.b64encode(os.urandom(16)).decode()
-    heads = [
+    hellos = [_hello(token, size, count) for token in tokens]
+    return [_hello(tokens[0], 0, limits.CREDIT_ENTRIES_MAX), *islice(cycle(hellos), CONNECTIONS)]
+
+
+def _hello(token: str, after: int, credit: int) -> bytes:
+    cursor, key = format_cursor({ORIGIN: after}), base64.b64encode(os.urandom(16)).decode()
+    head = (
         f"GET /v1/deliveries?after={cursor}&known={cursor} HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\n"
         f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
         f"Authorization: Bearer {token}\r\n\r\n"
-        for token in tokens
-    ]
-    credit = format_credit(count).encode()
-    frame = bytes([0x81, 0x80 | len(credit), 0, 0, 0, 0]) + credit  # masked with zeros
-    return [head.encode() + frame for head in islice(cycle(heads), CONNECTIONS)]
+    )
+    text = format_credit(credit).encode()
+    return head.encode() + bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text  # masked with zeros
 
 
 async def _subscriptions(served: Served, stack: contextlib.AsyncExitStack) -> list[bytes]:
