@@ -61,6 +61,7 @@ class Evidence:
         self._budget = Budget(60, lambda: clock() / 1000)
         self._tasks: set[asyncio.Task[bool]] = set()
         self.readers: list[Reader] = []
+        self.on_kept: Callable[[], None] = lambda: None
         for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
             self._load(path)
 
@@ -153,6 +154,7 @@ class Evidence:
         sha256 = hashlib.sha256(data).digest()
         write_private(self._folder / f"{sha256.hex()}.json", data, replace=True)  # commit point
         self._enter(sha256, shown, self._clock())
+        self.on_kept()
         log.critical(
             "log-forked",
             origin=shown.origin,

@@ -90,6 +90,7 @@ class Node:
         self.mirrors = Mirrors(home, config.origin, self.ledger.pin, clock)
         self.door = Door(self.ledger, self.writer, Moves(self.ledger, self.mirrors), self.standing, clock)
         self.peers = Peers(self, home, reach)
+        self.evidence.on_kept = self._warn_readers
         self.evidence.readers = [self.peers.read_tile, self.peers.read_mirrored_tile]
         self.witness = self._make_witness(cosigned) if cosigned is not None else None
         self.asking: Asking | None = None
@@ -121,6 +122,11 @@ class Node:
     def not_signing(self) -> str | None:
         """Why this node signs nothing; None if it does."""
         return self.standing.not_signing
+
+    def _warn_readers(self) -> None:
+        """Whoever waits is told of the evidence at once."""
+        self.news.wake_all()
+        self.subscribers.wake_all()
 
     def resume(self) -> None:
         """Sign again, over a ledger that has become whole (``broker/recovery.py``)."""

@@ -16,6 +16,10 @@ from protocol.page import Cursor, Part, encode_page
 KEPT_BYTES_MAX = 16 * 1024 * 1024
 
 
+Told = tuple[str, bytes | None]  # a ledger's newest checkpoint, and the evidence against it
+UNTOLD: Told = ("", None)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Parts, by origin the size and the signature lines of their checkpoints, and their encoding."""
@@ -81,11 +85,11 @@ class Pages:
         known: Cursor,
         limit: int,
         feed: str | None = None,
-        told: Mapping[str, str] | None = None,
+        told: Mapping[str, Told] | None = None,
     ) -> Page:
         """A part for each ledger; ``limit`` entries in all of them together, shared evenly where all have many.
 
-        ``told`` are the checkpoints that a stream has sent: none is sent twice, and no part that says nothing new.
+        ``told`` is what a stream has said of each ledger: nothing is said twice, and no part is sent without news.
         """
         self.require_served(after, known)
         self._forget_older_heads()
@@ -106,20 +110,20 @@ class Pages:
         known: Cursor,
         limit: int,
         feed: str | None,
-        told: Mapping[str, str] | None,
+        told: Mapping[str, Told] | None,
     ) -> Page:
         ledgers = self.for_reader(session, after, known)
         parts: list[Part] = []
         left = min(limit, limits.PAGE_ENTRIES_MAX)
         for waiting, one in zip(range(len(ledgers), 0, -1), ledgers, strict=True):
-            note = told.get(one.shown.origin, "") if told else ""
+            note, _ = told.get(one.shown.origin, UNTOLD) if told else UNTOLD
             part = one.part(session, *_place(one, after, known), -(-left // waiting), feed, note)
             left -= len(part.items)
             parts.append(part)
         checkpoints = {one.shown.origin: (one.checkpoint_size, one.checkpoint_lines) for one in ledgers}
         places = {part.head.origin: part.next for part in parts}
         whole = all(part.next == part.head.size for part in parts)
-        shown = tuple(part for part in parts if told is None or part.items or part.checkpoint)
+        shown = tuple(part for part in parts if told is None or _is_news(part, told))
         return Page(shown, checkpoints, places, whole, encode_page(shown))
 
     def forget(self) -> None:
@@ -137,6 +141,11 @@ class Pages:
     def _forget_pages(self) -> None:
         self._kept.clear()
         self._kept_bytes = 0
+
+
+def _is_news(part: Part, told: Mapping[str, Told]) -> bool:
+    _, evidence = told.get(part.head.origin, UNTOLD)
+    return bool(part.items or part.checkpoint or part.evidence != evidence)
 
 
 def _place(one: Deliveries, after: Cursor, known: Cursor) -> tuple[int, int]:

@@ -110,7 +110,6 @@ class Peers:
         log.error("peer-contradicts-itself", origin=mirror.origin, size=found.size, reason=str(found))
         for ours in (mirror.published and mirror.published.note, mirror.head if mirror.head.signature else None):
             if ours and await self._node.evidence.contradicted(mirror.origin, ours, found.signed):
-                self._node.subscribers.wake_all()
                 return
 
     def url_of(self, origin: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from broker.metrics import Metrics
 from broker.news import News
-from broker.pages import Page, Pages
+from broker.pages import UNTOLD, Page, Pages, Told
 from broker.sessions import Session, Sessions, reader_of
 from broker.standing import Standing
 from protocol import limits
@@ -33,7 +33,7 @@ class Subscriber:
         self.caught_up = False  # whether all that credit allows was looked through
         self.sent: dict[str, int] = {}  # the sizes that checkpoints must have to cover what was sent
         self.lines: dict[str, int] = {}  # how many lines the newest ones have that were sent and cover it
-        self.told: dict[str, str] = {}  # the newest checkpoints that were sent
+        self.told: dict[str, Told] = {}  # the newest checkpoints and evidence that were sent
         self.after, self.known, self.feed = dict(after), dict(known), feed
 
     def grant(self, entries: int) -> None:
@@ -53,7 +53,7 @@ class Subscriber:
             if page.entries:
                 self.credit -= page.entries
                 return self._sent(page)
-        if self.lacks(pages):
+        if self.lacks(pages) or self._is_unwarned(pages):
             return self._sent(self._page(pages, 0))
         return None
 
@@ -68,13 +68,17 @@ class Subscriber:
                 return True
         return False
 
+    def _is_unwarned(self, pages: Pages) -> bool:
+        """Whether there is evidence against a log that the reader was not told of."""
+        shown = pages.for_reader(self.session, self.after, self.known)
+        return any(one.newest[2] != self.told.get(one.shown.origin, UNTOLD)[1] for one in shown)
+
     def _sent(self, page: Page) -> Page:
         """The reader knows these heads from now on."""
         for part in page.parts:
             origin = part.head.origin
             self.known[origin] = part.head.size
-            if part.checkpoint:
-                self.told[origin] = part.checkpoint
+            self.told[origin] = part.checkpoint or self.told.get(origin, UNTOLD)[0], part.evidence
             if part.items:
                 self.sent[origin], self.lines[origin] = part.head.size, 0
             size, lines = page.checkpoints[origin]

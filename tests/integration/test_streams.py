@@ -92,6 +92,19 @@ async def test_pages_come_as_entries_are_committed(tmp_path: Path) -> None:
         assert part.items[0].wrap is not None
 
 
+async def test_evidence_is_told_at_once_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a part of its own, though nothing was posted. SPEC 11.2.1, 11.6.1."""
+    async with node_and_wire(tmp_path) as (_, node, wire), contextlib.aclosing(wire.stream({}, {})) as pages:
+        (first,) = await anext(pages)
+        assert first.evidence is None
+        assert first.checkpoint
+        found = bytes(range(32))
+        monkeypatch.setattr(node.pages.own, "_evidence", lambda _: found)
+        node.evidence.on_kept()
+        (part,) = await anext(pages)
+        assert (part.evidence, part.items, part.checkpoint) == (found, (), "")
+
+
 async def test_a_checkpoint_follows_the_entries_that_it_covers(tmp_path: Path) -> None:
     """A page without entries brings the checkpoint that covers those sent (11.6.2)."""
     async with node_and_wire(tmp_path) as (world, node, wire):
