@@ -84,6 +84,7 @@ class Peering:
 
     async def _follow(self) -> None:
         async with self.reach() as wire:
+            await self._take(wire, await wire.page({self.mirror.origin: self.mirror.size}))  # a stream tells only news
             completing = asyncio.create_task(self._complete(wire))
             try:
                 async with contextlib.aclosing(wire.follow({self.mirror.origin: self.mirror.size})) as pages:

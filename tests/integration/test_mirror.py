@@ -172,6 +172,19 @@ async def test_a_link_that_was_cut_delays_and_loses_nothing(tmp_path: Path) -> N
             assert len(bulletins_in((await parts_of(reader))[PK])) == 5
 
 
+async def test_a_peer_with_nothing_new_is_followed_all_the_same(tmp_path: Path) -> None:
+    """A stream brings news alone; whether the line is whole again must not wait for any."""
+    async with live_pair(tmp_path) as pair:
+        await pair.level()
+        pk = pair.nodes["PK"]
+        follow(tmp_path, "PK", "")
+        await until(lambda: not pk.peers.state())
+        follow(tmp_path, "PK", pair.nodes["CN"].config.url)
+        await until(lambda: any(peer["connected"] for peer in pk.peers.state()))
+        (peer,) = pk.peers.state()
+        assert (peer["error"], peer["lag_entries"]) == (None, 0)
+
+
 async def test_an_auditor_reads_a_mirror_as_a_log(tmp_path: Path) -> None:
     """Checkpoint and hash tiles are open, entry bundles for the role audit. SPEC 11.0.1."""
     async with live_pair(tmp_path) as pair:
