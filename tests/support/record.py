@@ -29,7 +29,7 @@ from clients.client import Client
 from clients.errors import ClientError
 from clients.following import Alarm, Event, Follower, Hand
 from clients.progress import Progress
-from clients.transport import Wire
+from clients.transport import Wire, error_of
 from keys.finding import AuditedLedger
 from keys.lognote import cosignatures_of, open_checkpoint
 from keys.signing import SignatureCheck
@@ -38,6 +38,7 @@ from protocol.entry import Entry, Submission
 from protocol.merkle import Frontier, leaf_hash
 from protocol.names import format_id
 from protocol.note import Note, SignatureLine
+from protocol.problem import Problem
 from protocol.statements import Bulletin
 from protocol.treehead import Receipt
 from tests.support.checks import check_ledger
@@ -47,6 +48,7 @@ from tests.support.world import ORIGINS, World, node_keys, signing_key
 
 PEER = {"PK": "CN", "CN": "PK"}
 READERS = {"PK": "pk-liaison", "CN": "cn-liaison"}
+_LATER = {"not-signing", "stopping"}  # nothing is wrong with what was posted
 AUDITORS = {"PK": "pk-auditor", "CN": "cn-auditor"}
 
 
@@ -68,6 +70,8 @@ class Desk:
         """One batch; how many were answered. Raises ClientError where that is unknown."""
         batch = self.waiting[:most]
         for submission, answer in zip(batch, await wire.post(batch), strict=True):
+            if isinstance(answer, Problem) and answer.code in _LATER:
+                raise error_of(answer)
             assert isinstance(answer, Receipt), answer
             self.record.take(ORIGINS[self.nation], submission, answer)
             self.waiting.remove(submission)
