@@ -11,6 +11,9 @@ To take a part of the peer's page a mirror must find that
 
 A part that fails (1) or (3) to (5) leaves nothing behind. What breaks (2) or (6) is a flag. So whatever is in the file
 was signed for by the peer: what it shows later must extend it, or is evidence (``broker/peering.py``).
+
+A flag is for ever, and clocks are wrong at times, this one too: what is ahead of it by up to a day is left where it is
+until its time has come. Nobody is harmed by that but a peer that lies about the time.
 """
 
 from __future__ import annotations
@@ -38,8 +41,10 @@ from protocol.errors import ProofFailed, ProtocolError
 from protocol.merkle import EMPTY_ROOT, leaf_hash, verify_consistency
 from protocol.page import Item, Part
 from protocol.statements import GOVERNANCE, LINKED, Bulletin, DirectoryVersion, Kind, decode
+from protocol.times import DAY_MS, format_time
 from protocol.treehead import TreeHead
 
+AHEAD_MS_WAITED = DAY_MS
 LACKING_MAX = 64  # bodies asked for again at a time
 _Stepped = tuple[Step, Exchange]
 Fetch = Callable[[bytes], Awaitable[tuple[bytes, bytes] | None]]  # a body and its wraps, by the body's hash
@@ -148,6 +153,7 @@ class Mirror:
             self._require_extended(part)  # (3)
             self._require_signed(part.head)  # (4)
             published = self._checkpoint_of(part)  # (4) (5)
+            self._require_come([step for step, _ in steps])  # (6)
             taken = await self._keep(part, steps, published, fetch)
         except BaseException:
             self.tree.reload()  # raises where the file cannot be read: the lane opens it again
@@ -204,6 +210,16 @@ class Mirror:
         shown = (self._reached(part.head) or self.head).size  # readers are given no checkpoint beyond their head
         return Published(size, checkpoint.root, note) if held <= size <= shown else None
 
+    def _require_come(self, steps: Sequence[Step]) -> None:
+        """(6) No entry is of a time that this clock will show within a day."""
+        latest = self._clock() + SKEW_MS
+        for step in steps:
+            if step.entry is not None and latest < step.entry.time <= latest + AHEAD_MS_WAITED:
+                raise PartRefused(
+                    f"clock-skew: its entry {step.index} is dated {format_time(step.entry.time)}, which is ahead of "
+                    "this node's clock: it is taken when its time has come"
+                )
+
     async def _keep(self, part: Part, steps: Sequence[_Stepped], published: Published | None, fetch: Fetch) -> Taken:
         floor = self._floor_of(published) if published else self._floor
         new = [await self._new_entry(item, *step, fetch) for item, step in zip(part.items, steps, strict=True)]
@@ -250,9 +266,9 @@ class Mirror:
         """(2) (6) The first rule that an entry breaks."""
         for fault in step.faults:
             return Flag(step.index, fault.check, fault.step, fault.found)
-        latest = self._clock() + SKEW_MS
-        if step.entry is not None and step.entry.time > latest:
-            return Flag(step.index, "time-ahead", None, f"{step.entry.time}, and it is {latest - SKEW_MS}", effect=True)
+        now = self._clock()
+        if step.entry is not None and step.entry.time > now + SKEW_MS + AHEAD_MS_WAITED:
+            return Flag(step.index, "time-ahead", None, f"{step.entry.time}, and it is {now}", effect=True)
         if step.entry is not None and step.index >= floor.size and step.entry.time < floor.time - SKEW_MS:
             return Flag(step.index, "backdated", None, f"{step.entry.time}, after {floor.time} was signed", effect=True)
         return None

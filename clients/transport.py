@@ -8,12 +8,12 @@ import hmac
 import json
 import os
 import ssl
-import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Self
 
 import aiohttp
 
+from clients.clock import now_ms
 from clients.errors import ClientError, Declined, Unreachable, UpgradeRefused
 from keys.signing import SigningKey
 from protocol import canonical, limits
@@ -50,8 +50,8 @@ class Pinned(aiohttp.Fingerprint):
 class Wire:
     """A node, over HTTP. ``async with``; every method raises Unreachable or Declined (with the problem's code)."""
 
-    def __init__(self, url: str, tls: Sequence[bytes] = ()) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, url: str, tls: Sequence[bytes] = (), clock: Callable[[], int] = now_ms) -> None:
+        self.url, self._clock = url.rstrip("/"), clock
         self._tls: Pinned | bool = Pinned(tls) if tls else True
         self._http: aiohttp.ClientSession | None = None
         self._token: tuple[str, float] | None = None
@@ -148,7 +148,7 @@ class Wire:
         self._login = (key, exchange, origin, checkpoint)
 
     async def _bearer(self) -> str:
-        if self._token is None or self._token[1] < time.time() + _RENEW_SECONDS:
+        if self._token is None or self._token[1] < self._clock() / 1000 + _RENEW_SECONDS:
             self._token = await self._open_session()
         return self._token[0]
 
@@ -156,7 +156,7 @@ class Wire:
         if self._login is None:
             raise ClientError("this request needs a login, and no key was given")
         key, exchange, origin, checkpoint = self._login
-        login = Login(exchange, origin, time.time_ns() // 1_000_000, os.urandom(NONCE_BYTES), checkpoint)
+        login = Login(exchange, origin, self._clock(), os.urandom(NONCE_BYTES), checkpoint)
         body = encode_signed(login, key.sign(login.message(), 2))
         answer = json.loads(await self.request("POST", "/v1/session", body=body, login=False))
         return str(answer["token"]), int(answer["expires"]) / 1000

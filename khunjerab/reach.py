@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
 from broker.mirrors import digest_of
 from broker.peer import PeerAway, PeerWire, Reach
+from clients.clock import now_ms
 from clients.errors import ClientError, Declined
 from clients.transport import Wire
 from keys.signing import SigningKey
@@ -73,12 +74,12 @@ def _away() -> Iterator[None]:
         raise PeerAway(f"it answers what is no page: {error.detail}") from error
 
 
-def reach_with(key: SigningKey, exchange: bytes) -> Reach:
-    """Peers are reached as the node whose receipt key this is."""
+def reach_with(key: SigningKey, exchange: bytes, clock: Callable[[], int] = now_ms) -> Reach:
+    """Peers are reached as the node whose receipt key this is, and which tells the time by ``clock``."""
 
     @contextlib.asynccontextmanager
     async def reach(node: Node, url: str) -> AsyncIterator[PeerWire]:
-        async with Wire(url, node.tls) as wire:
+        async with Wire(url, node.tls, clock) as wire:
             wire.log_in_as(key, exchange, node.origin)
             yield _Peer(wire)
 

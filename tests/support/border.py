@@ -125,6 +125,8 @@ async def near_border(
             nation: Kept(folder / f"{nation.lower()}-ledger.db", folder / f"{nation.lower()}-home") for nation in PEER
         }
         made = Border(folder, record, urls, links, kept)
+        for nation, clock in (clocks or {}).items():
+            made.desks[nation].clock = clock
         async with _people(made):
             yield made, pair
 

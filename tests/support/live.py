@@ -82,7 +82,7 @@ async def live_node(
         witness_store.create(cosigned)
     home = folder / f"{nation.lower()}-home"
     home.mkdir(exist_ok=True)
-    reach = reach_with(keys.receipt, world.pin)
+    reach = reach_with(keys.receipt, world.pin, clock)
     storage, kept = wrap(sqlite.SqliteStorage(path)), witness_store.WitnessStore(cosigned)
     node = Node(config, keys, storage, clock, kept, home=home, reach=reach)
     if ask:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -59,12 +59,13 @@ class Desk:
     record: Record
     nation: str
     url: str
+    clock: Callable[[], int] = now_ms
     waiting: list[Submission] = field(default_factory=list)
 
     def seal(self, count: int) -> None:
         """So many bulletins more for the other nation's liaison."""
         sender, to = READERS[self.nation], (READERS[PEER[self.nation]],)
-        self.waiting += [self.record.world.bulletin(sender, to, created=now_ms()) for _ in range(count)]
+        self.waiting += [self.record.world.bulletin(sender, to, created=self.clock()) for _ in range(count)]
 
     async def send(self, wire: Wire, most: int = 64) -> int:
         """One batch; how many were answered. Raises ClientError where that is unknown."""
@@ -79,7 +80,7 @@ class Desk:
 
     def wire(self) -> Wire:
         """Still to be entered."""
-        wire = Wire(self.url)
+        wire = Wire(self.url, clock=self.clock)
         wire.log_in_as(signing_key(f"{READERS[self.nation]}/desk"), self.record.world.pin, ORIGINS[self.nation])
         return wire
 
