@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -75,9 +75,9 @@ class Asked:
     receipts: tuple[Receipt, ...] = ()
     policy: Policy | None = None
 
-    def terms(self, published: str, *earlier: str) -> Terms:
-        """For one ledger."""
-        handed = tuple(note for note in (*earlier, *self.checkpoints) if note)
+    def terms(self, published: str, *earlier: str, beyond: frozenset[str] = frozenset()) -> Terms:
+        """For one ledger, of which what is ``beyond`` cannot be looked at."""
+        handed = tuple(note for note in (*earlier, *self.checkpoints) if note and note not in beyond)
         return Terms(self.pin, now_ms(), Claims(published, handed, self.receipts, self.policy), self.bodies)
 
 
@@ -167,7 +167,8 @@ class Auditor:
         behind = kept is not None and kept.size > checkpoint.size and bool(copy.mirrored)  # a mirror may lag
         staged = archive.stage()
         bodies = self._asked.bodies and not copy.mirrored  # a mirror has those that its own agencies need
-        terms = replace(self._asked.terms(note, "" if behind else kept_note), bodies=bodies)
+        beyond = frozenset(self._beyond(checkpoint) if copy.mirrored else ())
+        terms = replace(self._asked.terms(note, "" if behind else kept_note, beyond=beyond), bodies=bodies)
         fetcher, line = Fetcher(copy, staged, checkpoint, bodies=bodies), _Line()
         loop = asyncio.get_running_loop()
         with verifying() as threads, ThreadPoolExecutor(1, thread_name_prefix="judge") as judge:
@@ -179,6 +180,9 @@ class Auditor:
         audited = Audited(
             staged, note, checkpoint, audit.exchange, line.to(audit.exchange), None if copy.mirrored else copy
         )
+        if beyond:
+            lag = f"{checkpoint.origin}: {copy.wire.url} has not yet all entries of a checkpoint that was handed over"
+            report = replace(report, missing=(*report.missing, lag))
         if behind and kept is not None:
             report = _with_lag(report, audited, archive, kept, copy)
         if any(finding.check in HISTORY for finding in report.findings):
@@ -195,6 +199,13 @@ class Auditor:
         if not any(finding.check in UNSHOWN for finding in report.findings):
             self._audited[checkpoint.origin] = audited
         self._end(audit, report)
+
+    def _beyond(self, shown: Checkpoint) -> Iterator[str]:
+        """Checkpoints that were handed over of trees larger than a mirror has yet."""
+        for note in self._asked.checkpoints:
+            checkpoint = parsed(note)
+            if checkpoint is not None and checkpoint.origin == shown.origin and checkpoint.size > shown.size:
+                yield note
 
     def _prove(self, audited: Audited, kept: Archive | None) -> None:
         """Whether what is held against a ledger shows that its log signed two histories: the first that does."""

@@ -40,10 +40,11 @@ class Two:
     nodes: dict[str, ShownNode]
     home: Home
     last: Auditor | None = None
+    handed: tuple[str, ...] = ()
 
     async def audit(self, *nations: str) -> Report:
         """All nodes, or these."""
-        self.last = auditor = Auditor(Asked(self.world.pin), lambda *_: None)
+        self.last = auditor = Auditor(Asked(self.world.pin, checkpoints=self.handed), lambda *_: None)
         self.hindered: list[str] = []
         async with contextlib.AsyncExitStack() as stack:
             sites = [await site_of(self.home, self.nodes[nation].url) for nation in nations or ORIGINS]
@@ -141,6 +142,19 @@ async def test_a_mirror_that_lags_behind_an_earlier_audit_is_no_finding(two: Two
         f"{CN}: the copy at {two.nodes['PK'].url} has 260 of the {two.cn.tree.size} entries that were audited before",
     )
     assert f"\n{two.cn.tree.size}\n" in archive_of(two.home, CN).checkpoint()
+
+
+async def test_a_mirror_that_lags_behind_a_checkpoint_that_was_handed_over_has_lost_nothing(two: Two) -> None:
+    """What it lacks cannot be looked at there, and is at the ledger's own node."""
+    two.nodes["PK"].mirrors[CN] = view(two.cn, 260)
+    two.handed = (view(two.cn).note,)
+    async with served(*two.nodes.values()):
+        report = await two.audit("PK")
+        assert (report.verdict, report.findings) == ("incomplete", ())
+        assert report.missing == (
+            f"{CN}: {two.nodes['PK'].url} has not yet all entries of a checkpoint that was handed over",
+        )
+        assert (await two.audit("CN", "PK")).verdict == "ok"
 
 
 async def test_a_mirror_that_lags_behind_with_another_history_is_located(two: Two) -> None:
