@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clients.archive import Archive
-from clients.comparing import Audited, compare
-from clients.copies import Copy, mirrors_of
+from clients.comparing import Audited, Compared, compare
+from clients.copies import Copy, Folder, mirrors_of
 from clients.errors import UsageError
 from clients.fetching import Fetcher
 from clients.home import Home
@@ -107,12 +107,24 @@ class Auditor:
             f"{origin}: what was handed over was not used, as it was not audited" for origin in sorted(handed - audited)
         ]
 
-    def audit_folder(self, archive: Archive) -> None:
-        """A ledger at hand. Raises UsageError where there is none."""
-        note = archive.checkpoint()
-        checkpoint = parsed(note)
-        if checkpoint is None:
-            raise UsageError(f"{archive.folder} holds no checkpoint", "`khunjerab audit export` writes such a folder")
+    async def audit_folders(self, archives: Sequence[Archive]) -> None:
+        """Ledgers at hand, after the nodes: the largest of each is read, the others are compared with what was read.
+
+        Raises UsageError where a folder holds none.
+        """
+        folders = [(folder, *(await folder.checkpoint())) for folder in map(Folder, archives)]
+        for folder, note, checkpoint in sorted(folders, key=lambda one: -one[2].size):
+            audited = self._audited.get(checkpoint.origin)
+            if audited is None:
+                self._audit_folder(folder.archive, note, checkpoint)
+            else:
+                self._note_compared(await compare(audited, folder, ()))
+
+    def _note_compared(self, compared: Compared) -> None:
+        self.evidence += compared.evidence
+        self._reports.append(Report(findings=tuple(compared.findings), missing=tuple(compared.missing)))
+
+    def _audit_folder(self, archive: Archive, note: str, checkpoint: Checkpoint) -> None:
         with verifying() as threads:
             audit, line = self._begin(checkpoint, archive, self._asked.terms(note), threads), _Line()
             while audit.derived.size < checkpoint.size:
@@ -123,8 +135,10 @@ class Auditor:
                 audit.take(entries, line.see)
                 self._progress(checkpoint.origin, audit.derived.size, checkpoint.size)
             report = audit.finish()
+        audited = Audited(archive, note, checkpoint, audit.exchange, line.to(audit.exchange))
         if any(finding.check in HISTORY for finding in report.findings):
-            self._prove(Audited(archive, note, checkpoint, audit.exchange, line.to(audit.exchange)), None)
+            self._prove(audited, None)
+        self._remember(audited, report)
         self._end(audit, report)
 
     async def audit_nodes(self, sites: Sequence[Site], archive_of: Callable[[str], Archive], hinder: Hinder) -> None:
@@ -155,9 +169,7 @@ class Auditor:
             await self.audit_copy(copy, archive)
             return
         node = next((one for one in nodes_of(replace(audited.exchange, origin=site.origin))), None)
-        compared = await compare(audited, copy, node.cosigner if node is not None else ())
-        self.evidence += compared.evidence
-        self._reports.append(Report(findings=tuple(compared.findings), missing=tuple(compared.missing)))
+        self._note_compared(await compare(audited, copy, node.cosigner if node is not None else ()))
 
     async def audit_copy(self, copy: Copy, archive: Archive) -> None:
         """A ledger as a node shows it, its own or one that it mirrors. Raises Unreachable, Declined."""
@@ -196,8 +208,7 @@ class Auditor:
         else:
             archive.take_in(staged, note)  # commit point
             audited = replace(audited, archive=archive)
-        if not any(finding.check in UNSHOWN for finding in report.findings):
-            self._audited[checkpoint.origin] = audited
+        self._remember(audited, report)
         self._end(audit, report)
 
     def _beyond(self, shown: Checkpoint) -> Iterator[str]:
@@ -206,6 +217,11 @@ class Auditor:
             checkpoint = parsed(note)
             if checkpoint is not None and checkpoint.origin == shown.origin and checkpoint.size > shown.size:
                 yield note
+
+    def _remember(self, audited: Audited, report: Report) -> None:
+        """What copies can be compared with."""
+        if not any(finding.check in UNSHOWN for finding in report.findings):
+            self._audited[audited.checkpoint.origin] = audited
 
     def _prove(self, audited: Audited, kept: Archive | None) -> None:
         """Whether what is held against a ledger shows that its log signed two histories: the first that does."""

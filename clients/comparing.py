@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from clients.archive import Archive
-from clients.copies import Copy
+from clients.copies import Copy, Folder
 from keys.claims import open_signed
 from keys.exchange import Exchange
 from keys.finding import Finding
@@ -78,7 +78,7 @@ class Compared:
 class _Tiles:
     """The hash tiles of a copy at one size, fetched as they are asked for."""
 
-    def __init__(self, copy: Copy, size: int) -> None:
+    def __init__(self, copy: Copy | Folder, size: int) -> None:
         self._copy, self._size = copy, size
         self._held: dict[tuple[int, int], Tile] = {}
 
@@ -113,11 +113,11 @@ class _Tiles:
         return tile.data(path.width) if tile is not None and tile.width >= path.width else None
 
 
-async def compare(audited: Audited, copy: Copy, cosigner: Sequence[VerifierKey]) -> Compared:
+async def compare(audited: Audited, copy: Copy | Folder, cosigner: Sequence[VerifierKey]) -> Compared:
     """Confront ``copy``, on a node with these cosigner keys, with the ledger. Raises Unreachable, Declined."""
     found, own = Compared(), audited.checkpoint
     note, checkpoint = await copy.checkpoint()
-    where = f"at {copy.wire.url}"
+    where = f"at {copy.where}"
     try:
         open_signed(note, audited.exchange)  # (1)
     except ProtocolError as error:
@@ -197,13 +197,13 @@ async def _check_ahead(audited: Audited, checkpoint: Checkpoint, where: str, fou
     if now.size < checkpoint.size:
         expected = f"the {checkpoint.size} entries that the log signed for the copy {where}"
         found.findings.append(
-            Finding(
-                checkpoint.origin, now.size, "truncated", expected, f"{now.size} entries at {audited.shown.wire.url}"
-            )
+            Finding(checkpoint.origin, now.size, "truncated", expected, f"{now.size} entries at {audited.shown.where}")
         )
 
 
-async def _check_behind(audited: Audited, copy: Copy, cosigner: Sequence[VerifierKey], found: Compared) -> None:
+async def _check_behind(
+    audited: Audited, copy: Copy | Folder, cosigner: Sequence[VerifierKey], found: Compared
+) -> None:
     """(5) What a node cosigned, it must hold."""
     try:
         opened, _ = open_signed(audited.note, audited.exchange, cosigner)
@@ -215,5 +215,5 @@ async def _check_behind(audited: Audited, copy: Copy, cosigner: Sequence[Verifie
     _, now = await copy.checkpoint()
     if now.size < own.size:
         expected = f"the {own.size} entries that this node cosigned"
-        at = f"{now.size} entries at {copy.wire.url}"
+        at = f"{now.size} entries at {copy.where}"
         found.findings.append(Finding(own.origin, now.size, "copy-behind", expected, at))

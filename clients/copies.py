@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clients.errors import Declined, Unreachable
+from clients.archive import Archive
+from clients.errors import Declined, Unreachable, UsageError
 from keys.claims import parsed
 from protocol import limits, names
 from protocol.checkpoint import Checkpoint
@@ -24,6 +25,11 @@ class Copy:
 
     wire: Wire
     mirrored: str = ""
+
+    @property
+    def where(self) -> str:
+        """What people call it."""
+        return self.wire.url
 
     @property
     def _prefix(self) -> str:
@@ -52,6 +58,31 @@ class Copy:
         except (Unreachable, Declined):
             return None
         return data if len(data) == path.width * HASH_BYTES else None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A ledger as an export has it."""
+
+    archive: Archive
+
+    @property
+    def where(self) -> str:
+        """What people call it."""
+        return str(self.archive.folder)
+
+    async def checkpoint(self) -> tuple[str, Checkpoint]:
+        """As it lies there, unverified. Raises UsageError where there is none."""
+        note = self.archive.checkpoint()
+        checkpoint = parsed(note)
+        if checkpoint is None:
+            raise UsageError(f"{self.where} holds no checkpoint", "`khunjerab audit export` writes such a folder")
+        return note, checkpoint
+
+    async def hash_tile(self, path: TilePath) -> bytes | None:
+        """A hash tile; None where it is missing or torn."""
+        data = self.archive.hash_tile(path)
+        return data if data is not None and len(data) == path.width * HASH_BYTES else None
 
 
 async def mirrors_of(wire: Wire) -> list[str]:

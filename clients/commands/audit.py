@@ -65,10 +65,8 @@ async def verify(  # noqa: PLR0917 - one parameter an option
         Policy.parse(_text(policy)) if policy else None,
     )
     audit, hinder = Auditor(asked, _Progress()), _Hinder()
-    for place in places:
-        if isinstance(place, Path):
-            audit.audit_folder(Archive(place))
     await _audit_nodes(audit, home, [place for place in places if isinstance(place, str)], hinder)
+    await audit.audit_folders([Archive(place) for place in places if isinstance(place, Path)])
     report = audit.report()
     for shown in audit.evidence:
         _keep(home, shown)

@@ -64,7 +64,7 @@ async def test_an_export_is_verified_where_there_is_no_network(tmp_path: Path) -
             await export_ledger(Copy(site.wire), Archive(tmp_path / "export"), bodies=True, progress=_quiet)
         home.close()
         auditor = Auditor(Asked(world.pin, bodies=True), _quiet)
-        auditor.audit_folder(Archive(tmp_path / "export"))
+        await auditor.audit_folders([Archive(tmp_path / "export")])
         report = auditor.report()
         assert (report.verdict, report.entries, report.findings) == ("ok", node.ledger.head.size, ())
         assert report.warnings == ()

@@ -12,7 +12,8 @@ import pytest
 from broker.ledger import Ledger
 from broker.storage.contract import NewEntry
 from clients.archive import Archive
-from clients.auditor import Asked, Auditor, archive_of, site_of
+from clients.auditor import Asked, Auditor, archive_of, export_ledger, site_of
+from clients.copies import Copy
 from clients.errors import Declined, Unreachable
 from clients.home import Home
 from keys.finding import Report
@@ -270,3 +271,20 @@ async def test_the_commands_of_an_auditor_of_two_nodes(two: Two, tmp_path: Path)
     assert (status, one["origin"]) == (0, CN)
     status, out, _ = await khunjerab(tmp_path / "nobody", "audit", "check", one["file"], "--pin", pin, "--json")
     assert (status, json.loads(out)["origin"]) == (5, CN)
+
+
+async def test_exports_of_one_ledger_are_compared_where_there_is_no_network(two: Two, tmp_path: Path) -> None:
+    """Two auditors hand their folders to a third: the larger is read, the other compared. SPEC 14.5.2."""
+    two.nodes["PK"].mirrors[CN] = view(two.other, 260)
+    async with served(*two.nodes.values()):
+        for nation in ORIGINS:
+            site = await site_of(two.home, two.nodes[nation].url)
+            copy = Copy(site.wire, CN if nation == "PK" else "")
+            async with site.wire:
+                await export_ledger(copy, Archive(tmp_path / nation), bodies=False, progress=lambda *_: None)
+    auditor = Auditor(Asked(two.world.pin), lambda *_: None)
+    await auditor.audit_folders([Archive(tmp_path / nation) for nation in ORIGINS])
+    report = auditor.report()
+    assert [(one.origin, one.size) for one in report.ledgers] == [(CN, two.cn.tree.size)]
+    assert [(found.index, found.check) for found in report.findings] == [(DIFFERS_AT, "copy-differs")]
+    assert [shown.origin for shown in auditor.evidence] == [CN]
