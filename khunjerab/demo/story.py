@@ -96,7 +96,8 @@ class Story:
         """The sender sees how far each bulletin came: acknowledgements stand in the other nation's ledger."""
         shell = self._shell
         shell.tell("8. The sender sees who received, read and acted, and that China's node has witnessed it.")
-        shell.until("pk-liaison", "status", self.convoy, "--json", holds=lambda it: _is_over(it.json[0]))
+        shell.until("pk-liaison", "status", self.convoy, "--json", holds=lambda it: _is_over(it.json[0]), quiet=True)
+        shell.run("pk-liaison", "status", self.convoy)
         shell.run("pk-liaison", "status", self.kidnapping)
 
     def refuse(self) -> None:
