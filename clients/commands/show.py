@@ -73,7 +73,7 @@ def equivalent(label: Label, directory: Directory, nation: str) -> str:
     if nation in {label.policy, ""}:
         return ""
     translated = directory.policy.equivalence.translate(label.policy, label.classification, nation)
-    return f"= {nation}:{translated}" if translated else f"= no equivalent in {nation}"
+    return f"{nation}:{translated}" if translated else f"no equivalent in {nation}"
 
 
 # JSON
@@ -219,7 +219,8 @@ def print_bulletin(progress: Progress, desk: Desk) -> None:
         f"[{_STATUS_STYLE[header.status]}]{header.status.upper()}[/]  "
         f"[{_PRECEDENCE_STYLE[header.precedence]}]{header.precedence.upper()}[/]"
     )
-    out.print(f"{label}  {escape(equivalent(header.label, directory, desk.nation))}")
+    ours = equivalent(header.label, directory, desk.nation)
+    out.print(f"{label}  {escape(f'= {ours}' if ours else '')}")
     for mark in _marks(progress):
         out.print(f"[{_LOUD}]{escape(mark)}[/]")
     if desk.suspicion(held):

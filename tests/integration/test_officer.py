@@ -42,7 +42,7 @@ async def test_a_warning_goes_out_is_read_and_its_sender_sees_it(tmp_path: Path)
 
         (listed,) = (await cn("inbox", "--json")).lines
         assert (listed["id"], listed["status"], listed["state"]) == (name, "actual", "received")
-        assert listed["equivalent"] == "= CN:内部"
+        assert listed["equivalent"] == "CN:内部"
         assert listed["content"]["grade"] == "B2"
         shown = await cn("show", name[-6:])
         assert shown.out.startswith("ACTUAL")
