@@ -14,12 +14,11 @@ from broker.ledger import fold
 from broker.peer import PeerConfig, load_peers, save_peers
 from clients.commands.context import AsJson, context_of, run
 from clients.errors import UsageError
-from clients.screen import emit, out, say
+from clients.screen import emit, format_moment, out, say
 from khunjerab.readiness import readiness
 from protocol import names
 from protocol.directory import Directory
 from protocol.errors import ProtocolError
-from protocol.times import format_time
 
 app = typer.Typer(help="Whose ledgers this node mirrors.", no_args_is_help=True)
 Origin = Annotated[str, typer.Argument(help="The peer's ledger, as the directory lists it.")]
@@ -99,7 +98,7 @@ def _told(peer: dict[str, Any]) -> Iterator[str]:
     if peer["lag_entries"]:
         yield f"  behind by {peer['lag_entries']} entries, {peer['lag_s']} s"
     if peer["heard"]:
-        yield f"  last heard {format_time(peer['heard'])}"
+        yield f"  last news {format_moment(peer['heard'])}"
     if peer["flagged"]:
         yield f"[bold white on red] ALARM [/] {peer['flagged']} of its entries break a rule: khunjerab node fsck"
 

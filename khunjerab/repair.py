@@ -12,6 +12,7 @@ import typer
 from broker.backup import back_up, put_back
 from broker.home import SEED_BYTES_OF_COSIGNER, SEED_BYTES_OF_NODE, NodeConfig, NodeHome
 from broker.ledger import Ledger
+from broker.peer import load_peers
 from broker.restore import StoredTail, Tail, take_back
 from broker.storage.sqlite import SqliteStorage
 from clients.archive import Archive
@@ -49,7 +50,7 @@ def restore(
     ] = "",
     card: Annotated[Path | None, typer.Option(help="With --new-origin: write the new node's card here.")] = None,
 ) -> None:
-    """Make this home of a backup. It signs nothing until --from has brought what is newer."""
+    """Make this home of a backup. It signs nothing until its peers or --from have brought what is newer."""
     context = context_of(ctx)
     if backup is None and tail is None:
         raise UsageError("nothing to restore", "name the backup, or with --from the newest entries")
@@ -60,7 +61,9 @@ def restore(
         return
     home = put_back(backup, context.home) if backup is not None else NodeHome(context.home)
     if tail is None:
-        say(f"{context.home} is restored; it serves reads and signs nothing until it has the newest entries:")
+        say(f"{context.home} is restored; it serves reads and signs nothing until it has the newest entries")
+        if load_peers(home.folder):
+            say("from its peers it gets them by itself, once it is served and all of them answer; or:")
         say("khunjerab node restore --from DIR, where DIR is an `audit export` or a newer backup")
         say("it has lost what it cosigned, and cosigns again after khunjerab node new-cosigner")
         return
