@@ -7,6 +7,7 @@ state before that, so what hangs on something that is under way waits for it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from broker.errors import BrokerError
-from broker.ledger import Ledger, Staged
+from broker.ledger import Firsts, Ledger, Staged
 from broker.quota import Budget
 from broker.storage.contract import StoredWrap
 from keys.errors import BadSignature
@@ -96,12 +97,13 @@ class Admission:
         """
         group: list[Admitted] = []
         now = self._clock()
+        firsts = self._firsts(pending, at_most)
         while pending and len(group) < at_most and not self._alone:
             waiting = pending[0]
             alone = waiting.submission.kind in GOVERNANCE
             if alone and self._under_way:
                 break
-            staged = self._stage(waiting, now)
+            staged = self._stage(waiting, now, firsts)
             if staged is not None:
                 name = _name(staged)
                 if name in self._under_way:
@@ -112,7 +114,14 @@ class Admission:
             pending.popleft()
         return group
 
-    def _stage(self, waiting: Waiting, now: int) -> Staged | None:
+    def _firsts(self, pending: deque[Waiting], at_most: int) -> Firsts | None:
+        """What the store knows of them all. None where that fails: then each asks for itself, and is told why not."""
+        try:
+            return self._ledger.firsts(waiting.submission for waiting in itertools.islice(pending, at_most))
+        except Exception:  # noqa: BLE001 - a defect that one of them finds stops nobody else
+            return None
+
+    def _stage(self, waiting: Waiting, now: int, firsts: Firsts | None) -> Staged | None:
         """Judge one; a refusal is told at once, a repeat gets the receipt of the first.
 
         A defect that one submission finds is told to whoever sent it, and stops nobody else: nothing was changed yet.
@@ -120,7 +129,7 @@ class Admission:
         if waiting.receipt.done():  # its client went away
             return None
         try:
-            return self._judge(waiting, now)
+            return self._judge(waiting, now, firsts)
         except BrokerError as error:
             waiting.refuse(Problem("storage-unavailable", f"the store cannot be read: {error}"))
         except Exception:
@@ -128,9 +137,9 @@ class Admission:
             waiting.refuse(Problem("internal-error", "something unexpected; the node's log has it"))
         return None
 
-    def _judge(self, waiting: Waiting, now: int) -> Staged | None:
+    def _judge(self, waiting: Waiting, now: int, firsts: Firsts | None) -> Staged | None:
         try:
-            return self._ledger.stage(waiting.submission, now)
+            return self._ledger.stage(waiting.submission, now, firsts)
         except Refused as refused:
             if refused.code == "seen-before" and refused.index is not None:
                 wraps = self._ledger.wraps_to_put_back(refused.index, waiting.submission, now)

@@ -8,9 +8,10 @@ see ``head`` and ``exchange``, which move only in ``promise``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from broker.sealed import by_seat
@@ -22,9 +23,10 @@ from keys.replay import Replay
 from keys.signing import SignatureCheck, SigningKey
 from protocol import limits, merkle
 from protocol.entry import WRAP_BYTES, Entry, Link, Submission
+from protocol.errors import ProtocolError
 from protocol.header import Header
 from protocol.record import Record
-from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin, Kind
+from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin, Kind, decode
 from protocol.times import DAY_MS
 from protocol.treehead import Receipt, TreeHead
 
@@ -51,6 +53,9 @@ class Staged(Record):
         """Of a bulletin."""
         statement = self.accepted.statement
         return statement.header if isinstance(statement, Bulletin) else None
+
+
+Firsts = Mapping[tuple[str, bytes], First | None]  # by sender and id
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +102,15 @@ class Beside(Replayed):
     Every entry of a node's own ledger was accepted. What a commit on another thread has just added is not there yet.
     """
 
-    def __init__(self, storage: Storage, size: int, body: bytes) -> None:
+    def __init__(self, storage: Storage, size: int, body: bytes, firsts: Firsts | None = None) -> None:
         super().__init__(storage, size)
-        self._body = body
+        self._body, self._firsts = body, firsts or {}
+
+    def first(self, sender: str, bulletin_id: bytes) -> First | None:
+        """An earlier bulletin under this id, as it was asked for with the whole group."""
+        name = sender, bulletin_id
+        first = self._firsts[name] if name in self._firsts else self._storage.first(*name)
+        return first if first and first.index < self.index else None
 
     def directory(self, sha256: bytes) -> bytes | None:
         """What was posted beside the statement, if it is what the statement names."""
@@ -163,13 +174,23 @@ class Ledger:
             at_most = published.size - 1
         return TreeHead(self.pin, self.origin, 0, merkle.EMPTY_ROOT, 0)
 
-    def stage(self, submission: Submission, now: int) -> Staged:
-        """Judge one submission, and what lies beside it. Raises Refused.
+    def firsts(self, submissions: Iterable[Submission]) -> Firsts:
+        """What stands under the ids of bulletins that are about to be staged: one question instead of one each."""
+        names = []
+        for submission in submissions:
+            if submission.kind is Kind.BULLETIN:
+                with contextlib.suppress(ProtocolError):  # which the judge tells
+                    bulletin = decode(submission.kind, submission.statement)
+                    names += [(bulletin.header.sender, bulletin.header.id)] if isinstance(bulletin, Bulletin) else []
+        return {**dict.fromkeys(names), **self.storage.firsts(names)}
+
+    def stage(self, submission: Submission, now: int, firsts: Firsts | None = None) -> Staged:
+        """Judge one submission, and what lies beside it. Raises Refused. ``firsts`` was asked for in this turn.
 
         The state is that of what is promised: governance comes alone, and duplicates wait (``broker/admission.py``).
         """
         admitted = max(now, self.time, self.not_before)
-        lookup = Beside(self.storage, self.committed, submission.body)
+        lookup = Beside(self.storage, self.committed, submission.body, firsts)
         verdict = judge(self.exchange, submission, admitted, lookup)
         if isinstance(verdict, Refused):
             raise verdict

@@ -85,12 +85,13 @@ class Submission(WireRecord):
             raise Malformed(f"statement or signatures over {limits.ENTRY_BYTES_MAX} bytes")
         if len(wraps) % WRAP_BYTES:
             raise Malformed(f"the wraps are not of {WRAP_BYTES} bytes each")
-        each = tuple(wraps[at : at + WRAP_BYTES] for at in range(0, len(wraps), WRAP_BYTES))
+        each = tuple([wraps[at : at + WRAP_BYTES] for at in range(0, len(wraps), WRAP_BYTES)])
         return cls(checked_kind(kind[0]), statement, signatures, each, body)
 
     def hashes(self) -> tuple[tuple[bytes, ...], bytes]:
         """SHA-256 of each wrap and of the body."""
-        return tuple(hashlib.sha256(wrap).digest() for wrap in self.wraps), hashlib.sha256(self.body).digest()
+        wraps = [hashlib.sha256(wrap).digest() for wrap in self.wraps]
+        return tuple(wraps), hashlib.sha256(self.body).digest()
 
 
 def encode_batch(submissions: list[Submission]) -> bytes:

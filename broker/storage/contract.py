@@ -120,6 +120,9 @@ class Storage(Protocol):
     def first(self, sender: str, bulletin_id: bytes) -> First | None:
         """Where a bulletin stands."""
 
+    def firsts(self, names: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], First]:
+        """Where those of many bulletins stand that do."""
+
     def seen(self, digest: bytes) -> int | None:
         """Where another statement stands."""
 

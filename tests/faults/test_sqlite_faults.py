@@ -234,6 +234,7 @@ def test_a_read_that_fails_is_an_error_of_the_store(site: Site) -> None:
         **dict.fromkeys(("entry", "wraps", "body"), (9,)),
         **dict.fromkeys(("seen", "directory", "body_index"), (bytes(32),)),
         "first": ("pk-liaison", bytes(16)),
+        "firsts": ([("pk-liaison", bytes(16))],),
         "deliveries": ("pk-liaison", 0, 9, 9),
         "wrap": (9, bytes(32)),
         "acknowledged": (ORIGIN, 9),
