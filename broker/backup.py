@@ -13,13 +13,14 @@ import shutil
 from pathlib import Path
 
 from broker.errors import LedgerBroken, NodeHomeError
-from broker.home import EVIDENCE, NodeHome
+from broker.home import EVIDENCE, POLICIES, NodeHome
 from broker.storage.contract import Halt
 from broker.storage.sqlite import SqliteStorage, copy_ledger
 from broker.tree import Tree
 from keys.keyring import write_private
 
 FILES = ("keyring", "tls.pem", "card.json", "peers.toml", "node.toml")  # node.toml last: without it a folder is no home
+BESIDE = (f"{EVIDENCE}/*.json", f"{POLICIES}/*.policy")
 LEDGER = "ledger.db"
 RESTORED = "restored from a backup: it may be older than what this node has promised"
 
@@ -67,9 +68,10 @@ def _check(path: Path) -> int:
 
 
 def _copy_files(source: Path, target: Path) -> None:
-    for name in (*(f"{EVIDENCE}/{path.name}" for path in (source / EVIDENCE).glob("*.json")), *FILES):
-        if (source / name).exists():
-            write_private(target / name, (source / name).read_bytes())
+    beside = [path for kind in BESIDE for path in sorted(source.glob(kind))]
+    for path in (*beside, *(source / name for name in FILES)):
+        if path.exists():
+            write_private(target / path.relative_to(source), path.read_bytes())
 
 
 def _sync_folder(folder: Path) -> None:

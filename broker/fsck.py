@@ -268,6 +268,8 @@ def check(path: Path, origin: str, pin: bytes, now: int) -> Report:
     """Everything about the ledger in this file. Raises NodeHomeError where there is none."""
     stored = Stored(path)
     with contextlib.closing(stored.db), verifying() as threads:
+        if stored.is_mirror and not stored.entries(0, 1):
+            return Report(warnings=(f"{origin}: nothing is mirrored yet",))
         recorded = stored.db.execute("SELECT size, note FROM checkpoint ORDER BY size").fetchall()
         claims = Claims("", tuple(note for _, note in recorded if note))
         sizes = frozenset([*(size for size, _ in recorded), *_sizes(stored.heads())])

@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from broker.completion import finished
 from broker.errors import BrokerError
 from broker.ledger import new_entry
 from broker.passage import VERIFY_THREADS, Arriving, Passage
@@ -329,21 +330,12 @@ class Mirror:
         return came
 
     async def _on_disk(self, act: Callable[[], None]) -> None:
-        await _finished(asyncio.get_running_loop().run_in_executor(self._disk, act))
+        await finished(asyncio.get_running_loop().run_in_executor(self._disk, act))
 
     def is_wanted(self, bulletin: Bulletin) -> bool:
         """Whether any recipient is at home at this node."""
         agencies = [self.exchange.agency(recipient.agency) for recipient in bulletin.header.recipients]
         return any(agency is not None and agency.home == self._home for agency in agencies)
-
-
-async def _finished(writing: asyncio.Future[None]) -> None:
-    """A write that began ends before anything else is believed of the file, whoever is cancelled meanwhile."""
-    try:
-        await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        await asyncio.wait([writing])
-        raise
 
 
 def _require_follows(part: Part, size: int) -> None:

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from broker import retention
+from broker.completion import finished
 from broker.deliveries import Deliveries
 from broker.door import Door
 from broker.errors import BrokerError, LedgerBroken, NodeHomeError
@@ -226,8 +227,10 @@ class Node:
         self.subscribers.wake_ended()
 
     async def _checkpoint_wal(self) -> None:
-        with contextlib.suppress(RuntimeError):
-            await asyncio.get_running_loop().run_in_executor(None, self.storage.checkpoint_wal)
+        """Of the own ledger and every mirror: none does it inline."""
+        for storage in (self.storage, *(mirror.storage for mirror in self.mirrors)):
+            with contextlib.suppress(RuntimeError):
+                await finished(asyncio.get_running_loop().run_in_executor(None, storage.checkpoint_wal))
 
     async def once_a_day(self) -> None:
         """Expunge what has had its time, and say when the directory runs out."""

@@ -257,6 +257,19 @@ async def test_an_agency_that_moved_acts_once_its_old_ledger_shows_it(tmp_path: 
             await post(wire, bulletin)
 
 
+async def test_the_log_of_a_mirrors_file_does_not_grow_for_ever(tmp_path: Path) -> None:
+    """Its pages are moved into the file now and then, as the own ledger's are."""
+    async with live_pair(tmp_path) as pair:
+        await pair.level()
+        path = pair.nodes["CN"].mirrors.path_of(PK)
+        before = path.stat().st_size
+        for _ in range(5):
+            await said_at(pair.nodes["PK"], "pk-liaison/desk", pair.world.bulletin(created=now_ms()))
+        await pair.level()
+        await pair.nodes["CN"]._checkpoint_wal()
+        await until(lambda: path.stat().st_size > before)
+
+
 async def test_a_node_of_before_is_served_and_followed_no_more(tmp_path: Path) -> None:
     """Its mirror stays: what stands in it still stands."""
     async with live_pair(tmp_path) as pair:

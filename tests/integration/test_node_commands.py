@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from broker.home import NodeConfig
+from broker.peer import PeerConfig, save_peers
 from clients.archive import Archive
 from clients.auditor import export_ledger
 from clients.copies import Copy
@@ -195,8 +196,9 @@ async def test_backup_and_restore(home: Path, world: World, tmp_path: Path) -> N
     backup, export, new = tmp_path / "backup", tmp_path / "export", tmp_path / "new"
     async with NodeProcess(home) as node, wire_to(node, world, "pk-liaison/desk") as sender:
         await post(sender, world.bulletin(created=now_ms()))
+        save_peers(home, (PeerConfig(ORIGINS["CN"]),))
         assert (await typed(home, "backup", str(backup)))[0] == 0
-        assert sorted(path.name for path in backup.iterdir()) == ["keyring", "ledger.db", "node.toml"]
+        assert sorted(path.name for path in backup.iterdir()) == ["keyring", "ledger.db", "node.toml", "peers.toml"]
         assert all(path.stat().st_mode & 0o077 == 0 for path in (backup, *backup.iterdir()))
         assert (await typed(home, "backup", str(backup)))[0] == 2  # it never overwrites one
         lost = world.bulletin(created=now_ms())
@@ -259,6 +261,8 @@ async def test_status_tells_of_the_witnesses(home: Path) -> None:
         told: dict[str, Any] = {"witnesses": [{"error": None}]}
         while not all(witness["error"] for witness in told["witnesses"]):
             told = json.loads((await typed(home, "status", "--json"))[1])
+        assert (await typed(home, "backup", str(home.parent / "backup")))[0] == 0
+        assert (home.parent / "backup" / "policies" / file.name).read_text() == file.read_text()
         assert [witness["name"] for witness in told["witnesses"]] == [ORIGINS["CN"], "w.example/one"]
         said = (await typed(home, "status"))[1]
         assert "cosigned up to 0 entries by w.example/one" in said

@@ -1,0 +1,14 @@
+"""Waiting for what a thread does: once begun it is finished, whoever is cancelled meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+async def finished(work: asyncio.Future[None]) -> None:
+    """Return when it is done, raise what it raised; a cancellation takes effect after it."""
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
