@@ -47,7 +47,8 @@ def size(rounds: int, large: int, groups: int, posts: int) -> tuple[list[Figure]
         folder = Path(name)
         homes = _grown(folder, world, sizes)
         costs = _costs(homes, world, rounds, groups)
-        started = [asyncio.run(_start(homes[sizes[-1]], world, sealed(world, posts))) for _ in range(rounds)]
+        starts = [asyncio.run(_start(homes[sizes[-1]], world, sealed(world, posts))) for _ in range(rounds + 1)]
+        started = starts[1:]  # the first reads every entry again before it signs a checkpoint over what was grown
     ratios = [more / less for more, less in zip(costs[large], costs[SMALL], strict=True)]
     return [
         Figure(
