@@ -24,7 +24,7 @@ def accepted(rounds: int, count: int) -> dict[int, list[Run]]:
     runs: dict[int, list[Run]] = {connections: [] for connections in CONNECTIONS}
     counts = [count // ALONE_SHARE if connections == 1 else count for connections in CONNECTIONS]
     for _ in range(rounds):
-        submissions = sealed(world, sum(counts))
+        submissions = sealed(world, sum(counts) + 1)  # which come in pairs
         with tempfile.TemporaryDirectory(prefix="khunjerab-bench-") as folder:
             for connections, run in zip(
                 CONNECTIONS, uvloop.run(_runs(Path(folder), world, submissions, counts)), strict=True
