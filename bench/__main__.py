@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     large: int  # the large ledger
 
 
-QUICK = Plan(rounds=5, posts=2000, carried=1000, fanned=64, audited=10_000, mirrored=10_000, large=100_000)
+QUICK = Plan(rounds=5, posts=1500, carried=800, fanned=64, audited=10_000, mirrored=10_000, large=100_000)
 FULL = Plan(rounds=7, posts=4000, carried=4000, fanned=256, audited=20_000, mirrored=100_000, large=1_000_000)
 
 
