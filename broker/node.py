@@ -286,6 +286,7 @@ class Node:
             "streams": len(self.subscribers),
             "evidence": [held.to_json() for held in self.evidence.all()],
             "witnesses": self.asking.state() if self.asking is not None else [],
+            "cosigns": self.witness is not None,
             "cosigned": [
                 {"origin": kept.origin, "size": kept.size, "time": kept.time_s}
                 for kept in (self.witness.store.all() if self.witness is not None else ())

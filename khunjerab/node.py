@@ -154,7 +154,9 @@ def _told(state: dict[str, Any]) -> Iterator[str]:
     if state["storage"]:
         yield f"cannot write: {escape(state['storage'])}"
     if state["checkpoint"]:
-        yield f"checkpoint of {state['checkpoint']['size']} entries, {state['checkpoint']['age_s']} s old"
+        age = state["checkpoint"]["age_s"]
+        since = f"{age} s old" if age >= 0 else "from before this start"
+        yield f"checkpoint of {state['checkpoint']['size']} entries, {since}"
     left = state["directory"]["days_left"]
     warning = "" if left > DIRECTORY_WARNING_DAYS else "[bold yellow] - publish the next version[/]"
     yield f"directory ends in {left} days{warning}"
@@ -168,6 +170,8 @@ def _told(state: dict[str, Any]) -> Iterator[str]:
         yield f"cosigned up to {witness['size']} entries by {escape(witness['name'])} at {escape(witness['url'])}"
         if witness["error"]:
             yield f"[bold yellow]  does not cosign now: {escape(witness['error'])}[/]"
+    if not state["cosigns"]:
+        yield "[bold yellow]cosigns nothing: what it had cosigned is lost: khunjerab node new-cosigner --card FILE[/]"
     for cosigned in state["cosigned"]:
         yield f"has cosigned {cosigned['size']} entries of {escape(cosigned['origin'])}"
 

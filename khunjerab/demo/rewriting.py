@@ -16,7 +16,7 @@ from khunjerab.demo.story import expect
 
 TAMPERED = 5
 PLACE = "what-if"
-EVIDENCE = f"{PLACE}/evidence.json"
+EVIDENCE = f"{PLACE}/evidence"
 READERS = {"cn-liaison": "CN", "cn-auditor": "CN", "pk-auditor": "PK"}
 
 
@@ -53,14 +53,14 @@ class Rewriting:
         self._check_offline()
 
     def stop(self) -> None:
-        """End the copies, and remove them: of all this only the file of evidence stays."""
+        """End the copies, and remove them: of all this only the evidence stays."""
         for node in self._nodes.values():
             node.stop()
         for path in (self._shell.folder / PLACE).glob("*"):
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.suffix == ".log":
+            if path.suffix == ".log":
                 path.unlink()
+            elif path.name != Path(EVIDENCE).name:
+                shutil.rmtree(path)
 
     def _copy_world(self) -> None:
         folder = self._shell.folder
@@ -84,11 +84,6 @@ class Rewriting:
         shell.until(self._cn.home, "node", "status", holds=lambda it: "ALARM" in it.out)
         shell.run(self._cn.home, "node", "peer", "status")
         shell.run(self._pk.home, "node", "status")
-        held = self._cn.json("/v1/evidence")[0]
-        expect(held["origin"] == self._pk.origin, f"the evidence is against {held}")
-        path = f"/v1/evidence/{held['sha256']}"
-        shell.tell(f"    It hands the evidence to everybody: GET {self._cn.url}{path}")
-        (shell.folder / EVIDENCE).write_bytes(self._cn.get(path))
 
     def _show_the_reader(self) -> None:
         shell = self._shell
@@ -113,9 +108,12 @@ class Rewriting:
     def _check_offline(self) -> None:
         shell = self._shell
         shell.tell(
-            "    Whoever gets the file checks it without a network and without a home; all that he needs is the pin."
+            "    cn-node hands the evidence to everybody; checking it takes no network and no home, only the pin."
         )
-        shell.run("nobody", "audit", "check", EVIDENCE, "--pin", self._founding.pin, status=TAMPERED)
+        shell.run(f"{PLACE}/cn-auditor", "audit", "evidence", "--source", self._cn.url, "-o", EVIDENCE)
+        (file,) = (shell.folder / EVIDENCE).iterdir()
+        name = f"{EVIDENCE}/{file.name}"
+        shell.run("nobody", "audit", "check", name, "--pin", self._founding.pin, status=TAMPERED)
 
 
 def copy_home(source: Path, there: Path) -> None:

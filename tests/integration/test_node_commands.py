@@ -221,6 +221,9 @@ async def test_backup_and_restore(home: Path, world: World, tmp_path: Path) -> N
             await post(sender, world.bulletin(created=now_ms()))
         status, said, _ = await typed(new, "status", "--json")
         assert (status, json.loads(said)["ready"]) == (0, False)
+        status, said, _ = await typed(new, "status")
+        assert "from before this start" in said
+        assert "cosigns nothing" in said
         assert (await typed(new, "restore", "--from", str(export)))[0] == 2  # not while it runs
     status, _, talk = await typed(new, "restore", "--from", str(export))
     assert (status, "1 entries were taken back" in talk) == (0, True), talk

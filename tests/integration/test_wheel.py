@@ -111,4 +111,4 @@ def test_the_whole_story_is_told(python: Path, trap: Path) -> None:
     assert {name: one["node"][:2] for name, one in told["agencies"].items()} == {name: name[:2] for name in AGENCIES}
     for auditor in ("pk-auditor", "cn-auditor"):
         assert f"{auditor} found at pk.khunjerab.example/ledger#" in done.stdout
-    assert [path.name for path in (trap / "D" / "what-if").iterdir()] == ["evidence.json"]
+    assert [path.name for path in (trap / "D" / "what-if").iterdir()] == ["evidence"]
