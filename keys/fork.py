@@ -118,7 +118,7 @@ class Contradiction:
     @property
     def trees(self) -> Trees:
         """What it is known by: the same pair of trees is the same evidence, whoever packed it."""
-        return self.origin, self.old.size, self.old.root, self.new.size, self.new.root
+        return known_by(self.origin, (self.old.size, self.old.root), (self.new.size, self.new.root))
 
     def __str__(self) -> str:
         if self.old.size == self.new.size:
@@ -127,6 +127,12 @@ class Contradiction:
             f"the log signed a tree of {self.old.size} entries, {self.old.root.hex()}, and one of {self.new.size} that "
             f"begins with another, {self.fork.other_root.hex()}"
         )
+
+
+def known_by(origin: str, *trees: tuple[int, bytes]) -> Trees:
+    """Two trees, each a size and a root. Of one size none is the older: whichever was met first, they are one pair."""
+    (old_size, old_root), (new_size, new_root) = sorted(trees)
+    return origin, old_size, old_root, new_size, new_root
 
 
 def check(fork: Fork, pin: bytes | None) -> Contradiction:

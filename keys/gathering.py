@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from keys.claims import open_signed, parsed
 from keys.exchange import Exchange
-from keys.fork import Contradiction, Fork, SignedTree, Trees, check
+from keys.fork import Contradiction, Fork, SignedTree, Trees, check, known_by
 from keys.versions import fold
 from protocol import limits, merkle, tiles
 from protocol.checkpoint import SIZE_MAX, Checkpoint
@@ -58,7 +58,7 @@ class Pair:
     @property
     def trees(self) -> Trees:
         """What evidence of it would be known by."""
-        return self.origin, self.old_size, self.old_root, self.new_size, self.new_root
+        return known_by(self.origin, (self.old_size, self.old_root), (self.new_size, self.new_root))
 
     def wanted(self) -> list[TilePath]:
         """The hash tiles of the larger tree that tell: a few for each level."""

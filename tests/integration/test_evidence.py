@@ -111,6 +111,14 @@ async def test_two_trees_of_one_size_need_no_tiles(evidence: Evidence) -> None:
     assert await evidence.contradicted(ORIGIN, BEFORE.checkpoint(SIZE), AFTER.checkpoint(SIZE))
 
 
+async def test_two_trees_of_one_size_are_one_pair_whichever_was_met_first(evidence: Evidence) -> None:
+    """A head of the one beside a checkpoint of the other, or the other way round. SPEC 14.4.3."""
+    assert await evidence.contradicted(ORIGIN, BEFORE.head(SIZE), AFTER.checkpoint(SIZE))
+    assert await evidence.contradicted(ORIGIN, AFTER.head(SIZE), BEFORE.checkpoint(SIZE))
+    assert await evidence.contradicted(ORIGIN, AFTER.checkpoint(SIZE), BEFORE.checkpoint(SIZE))
+    assert len(evidence.all()) == 1
+
+
 async def test_a_head_that_a_checkpoint_breaks_is_shown(evidence: Evidence) -> None:
     """The tree that a page or a receipt led to, and the log now signs another."""
     evidence.readers.append(reader(AFTER))
