@@ -83,12 +83,13 @@ class _Floor:
 
 
 class Mirror:
-    """One peer's ledger. ``take`` is for one task at a time; everything else reads what is durable."""
+    """One peer's ledger: a part at a time is taken, everything else reads what is durable."""
 
     def __init__(self, storage: MirrorStorage, origin: str, pin: bytes, home: str, clock: Callable[[], int]) -> None:
         """``home`` is the origin of this node: bodies are kept for the agencies that are at home there."""
         self.storage, self.origin, self.pin, self._home, self._clock = storage, origin, pin, home, clock
         self.tree = Tree(storage)
+        self._turn = asyncio.Lock()  # a lane that was ended may still be writing
         self._grown = asyncio.Event()  # set, and replaced, whenever entries have become durable
         self._threads = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="mirror-verify")
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="mirror")
@@ -145,6 +146,10 @@ class Mirror:
 
     async def take(self, part: Part, fetch: Fetch) -> Taken:
         """Verify and keep a part; see the module. Raises PartRefused, StorageError; then nothing has changed here."""
+        async with self._turn:
+            return await self._take(part, fetch)
+
+    async def _take(self, part: Part, fetch: Fetch) -> Taken:
         _require_follows(part, self.size)  # (1)
         directories = {hashlib.sha256(item.body).digest(): item.body for item in part.items if item.body is not None}
         try:
@@ -234,6 +239,7 @@ class Mirror:
         await self._on_disk(lambda: self._write(group, published))
         self.size = self.tree.size
         self._grown.set()
+        self._turn = asyncio.Lock()  # a lane that was ended may still be writing
         self._grown = asyncio.Event()
         self.head, self.published, self._floor = head or self.head, published or self.published, floor
         self._ahead = part.head if part.head.size > self.size and self._ahead is None else self._ahead

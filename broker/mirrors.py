@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import structlog
+
+from broker.errors import BrokerError, StorageError
 from broker.mirror import Mirror
 from broker.storage import mirrored
 from broker.storage.mirrored import MirrorStorage
 
 FOLDER = "mirrors"
+
+log = structlog.get_logger()
 
 
 def digest_of(origin: str) -> str:
@@ -48,14 +54,20 @@ class Mirrors:
             if not path.exists():
                 self._folder.mkdir(exist_ok=True, mode=0o700)
                 mirrored.create(path)
-            self._open[origin] = Mirror(MirrorStorage(path), origin, self._pin, self._own, self._clock)
+            try:
+                self._open[origin] = Mirror(MirrorStorage(path), origin, self._pin, self._own, self._clock)
+            except sqlite3.Error as error:
+                raise StorageError(f"{path} is no mirror: {error}; move it away, and it is fetched anew") from error
         return self._open[origin]
 
     def open_all(self, origins: Iterable[str]) -> None:
-        """Those of these ledgers that have a file already."""
+        """Those of these ledgers that have a file. One that cannot be read stops no node: it can be fetched anew."""
         for origin in origins:
-            if self.path_of(origin).exists():
-                self.open(origin)
+            try:
+                if self.path_of(origin).exists():
+                    self.open(origin)
+            except BrokerError as error:
+                log.error("mirror-failed", origin=origin, error=str(error))  # noqa: TRY400 - no trace in the log
 
     def close(self) -> None:
         """Let go of every file."""

@@ -37,6 +37,7 @@ class Peers:
         self._home, self._reach = home, reach
         self._copies, self.recovery = Copies(node.ledger, node.writer), Recovery(node)
         self._lanes: dict[str, tuple[Peering, asyncio.Task[None]]] = {}
+        self._failed: dict[str, str] = {}  # mirrors that cannot be opened, and why
         self._read: object = None  # what the file was when it was last read
         versions = self._ledger.exchange.versions.values()
         origins = {listed.origin for directory in versions for listed in directory.nodes}
@@ -54,15 +55,22 @@ class Peers:
         try:
             while True:
                 self._refresh()
-                for mirror in self.mirrors:
-                    await self._copies.enter(mirror)
-                await self._copies.retry()
+                await self._enter_copies()
                 await self.recovery.run([lane for lane, _ in self._lanes.values()])
                 await asyncio.sleep(REFRESH_SECONDS)
         finally:
             for _, lane in self._lanes.values():
                 lane.cancel()
             await asyncio.gather(*(lane for _, lane in self._lanes.values()), return_exceptions=True)
+
+    async def _enter_copies(self) -> None:
+        """What could not be entered when it came."""
+        try:
+            for mirror in self.mirrors:
+                await self._copies.enter(mirror)
+            await self._copies.retry()
+        except BrokerError as error:  # a file that cannot be read now: the next round tries again
+            log.error("copies-failed", error=str(error))  # noqa: TRY400 - no trace in the log
 
     def _refresh(self) -> None:
         path = self._home / FILE
@@ -71,7 +79,7 @@ class Peers:
         for origin in died:
             _, lane = self._lanes.pop(origin)
             log.error("lane-died", origin=origin, error=repr(lane.exception()))
-        if stamp == self._read and not died:
+        if stamp == self._read and not died and not self._failed:
             return
         self._read = stamp
         try:
@@ -80,6 +88,7 @@ class Peers:
             log.error("peers-unread", error=str(error))  # noqa: TRY400 - no trace in the log
             return
         configs.pop(self._ledger.origin, None)
+        self._failed = {origin: error for origin, error in self._failed.items() if origin in configs}
         for origin in [origin for origin, (lane, _) in self._lanes.items() if configs.get(origin) != lane.config]:
             self._lanes.pop(origin)[1].cancel()
         for origin, config in configs.items():
@@ -89,9 +98,12 @@ class Peers:
     def _begin(self, config: PeerConfig) -> None:
         try:
             mirror = self.mirrors.open(config.origin)
-        except BrokerError as error:
-            log.error("mirror-failed", origin=config.origin, error=str(error))  # noqa: TRY400 - the same
+        except BrokerError as error:  # tried again each second, told once
+            if self._failed.get(config.origin) != str(error):
+                log.error("mirror-failed", origin=config.origin, error=str(error))  # noqa: TRY400 - the same
+            self._failed[config.origin] = str(error)
             return
+        self._failed.pop(config.origin, None)
         self._serve(mirror)
         lane = Peering(config, mirror, self._node, self._reach, self._on_taken, self._on_contradiction)
         self._lanes[config.origin] = lane, asyncio.create_task(lane.run(), name=f"peer {config.origin}")

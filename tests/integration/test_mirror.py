@@ -19,7 +19,7 @@ from tests.support.altering import replace
 from tests.support.caller import Caller
 from tests.support.door import logged_in, post, refusal, until
 from tests.support.live import now_ms
-from tests.support.pair import follow, live_pair, world_of_two
+from tests.support.pair import follow, live_pair, mirror_path, world_of_two
 from tests.support.world import ORIGINS, World, digest_of, line_about, signing_key
 
 PK, CN = ORIGINS["PK"], ORIGINS["CN"]
@@ -268,6 +268,22 @@ async def test_the_log_of_a_mirrors_file_does_not_grow_for_ever(tmp_path: Path) 
         await pair.level()
         await pair.nodes["CN"]._checkpoint_wal()
         await until(lambda: path.stat().st_size > before)
+
+
+async def test_a_mirror_that_is_broken_stops_no_node(tmp_path: Path) -> None:
+    """It goes on without; once the file is out of the way the mirror is fetched anew."""
+    world, home = world_of_two(), tmp_path / "cn-home"
+    path = mirror_path(home, PK)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database " * 999)
+    async with live_pair(tmp_path, world) as pair:
+        cn = pair.nodes["CN"]
+        await said_at(
+            cn, "cn-liaison/desk", world.bulletin("cn-liaison", ("cn-embassy", "pk-liaison"), created=now_ms())
+        )
+        assert cn.mirrors.get(PK) is None
+        path.unlink()
+        await pair.level()
 
 
 async def test_a_node_of_before_is_served_and_followed_no_more(tmp_path: Path) -> None:

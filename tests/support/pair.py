@@ -50,6 +50,11 @@ class Pair:
         return mirror is not None and mirror.head.size == self.nodes[PEER[at]].ledger.head.size
 
 
+def mirror_path(home: Path, origin: str) -> Path:
+    """Where a node keeps its mirror of a ledger."""
+    return home / "mirrors" / f"{digest_of(origin)}.db"
+
+
 def follow(folder: Path, at: str, url: str) -> None:
     """Let the node of a nation follow its peer at ``url``; nobody where it is empty."""
     home = folder / f"{at.lower()}-home"
