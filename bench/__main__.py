@@ -56,7 +56,7 @@ class Bench:
     figures: list[Figure] = field(default_factory=list)
 
     def run(self) -> None:
-        """All of it, some four minutes for QUICK."""
+        """All of it: some five minutes of processor time for QUICK."""
         plan, rounds = self.plan, self.plan.rounds
         for suite in (1, 2):
             self._told(f"single posts and batches, suite {suite}", lambda s=suite: admission(s, rounds, plan.posts))
