@@ -25,7 +25,7 @@ def sealed(world: World, count: int, suite: int = 1) -> list[Submission]:
     context: Any = multiprocessing.get_context("fork")
     processes = 2
     with context.Pool(processes) as pool:
-        parts = pool.starmap(_seal, [(world, count // processes, suite, part) for part in range(processes)])
+        parts = pool.starmap(_seal, [(world, (count + part) // processes, suite, part) for part in range(processes)])
     # ids in the order of the entries, as they come in life: a node's index of them stays flat
     return sorted((one for part in parts for one in part), key=lambda submission: submission.statement[:200])
 
