@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -18,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clients.archive import Archive
+from clients.asked import Asked
+from clients.clock import now_ms
 from clients.comparing import Audited, Compared, compare
 from clients.copies import Copy, Folder, mirrors_of
 from clients.errors import UsageError
@@ -25,7 +26,7 @@ from clients.fetching import Fetcher
 from clients.home import Home
 from clients.transport import Wire
 from keys.auditing import LedgerAudit, Terms
-from keys.claims import Claims, nodes_of, parsed
+from keys.claims import nodes_of, parsed
 from keys.deadlines import Deadlines
 from keys.exchange import Exchange
 from keys.finding import Finding, Report, in_order, joined
@@ -42,8 +43,6 @@ from protocol.merkle import HASH_BYTES
 from protocol.parties import Node
 from protocol.statements import Kind
 from protocol.tiles import WIDTH, TilePath, partial_width
-from protocol.tlogpolicy import Policy
-from protocol.treehead import Receipt
 
 HISTORY = frozenset({"checkpoint", "root", "consistency", "truncated", "broken-promise", "tile"})
 UNSHOWN = frozenset({"checkpoint", "root", "tile"})  # then its tiles are not those of what the log signed
@@ -58,27 +57,6 @@ class Site:
 
     wire: Wire
     origin: str
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What an audit is asked for, beside its sources."""
-
-    pin: bytes
-    bodies: bool = False
-    checkpoints: tuple[str, ...] = ()
-    receipts: tuple[Receipt, ...] = ()
-    policy: Policy | None = None
-
-    def terms(self, published: str, *earlier: str, beyond: frozenset[str] = frozenset()) -> Terms:
-        """For one ledger, of which what is ``beyond`` cannot be looked at."""
-        handed = tuple(note for note in (*earlier, *self.checkpoints) if note and note not in beyond)
-        return Terms(self.pin, now_ms(), Claims(published, handed, self.receipts, self.policy), self.bodies)
 
 
 class Auditor:
@@ -103,6 +81,7 @@ class Auditor:
         audited = {ledger.origin for report in self._reports for ledger in report.ledgers}
         handed = {receipt.head.origin for receipt in self._asked.receipts}
         handed |= {checkpoint.origin for note in self._asked.checkpoints if (checkpoint := parsed(note))}
+        handed |= self._asked.policied()
         return [
             f"{origin}: what was handed over was not used, as it was not audited" for origin in sorted(handed - audited)
         ]

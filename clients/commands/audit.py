@@ -12,7 +12,8 @@ import typer
 
 from clients import auditor
 from clients.archive import Archive
-from clients.auditor import Asked, Auditor
+from clients.asked import Asked
+from clients.auditor import Auditor
 from clients.commands.context import AsJson, open_home, run
 from clients.commands.contradiction import evidence
 from clients.commands.evidence import Pin, check, home_if_any, parse_pin, prove
@@ -46,7 +47,9 @@ async def verify(  # noqa: PLR0917 - one parameter an option
     bodies: Annotated[bool, typer.Option("--bodies", help="Fetch and hash the sealed bodies too.")] = False,
     receipts: Annotated[list[Path] | None, typer.Option(help="Receipts that a client kept; repeat for more.")] = None,
     checkpoint: Annotated[list[Path] | None, typer.Option(help="An earlier checkpoint; repeat for more.")] = None,
-    policy: Annotated[Path | None, typer.Option(help="Who must have cosigned: a C2SP tlog-policy.")] = None,
+    policy: Annotated[
+        list[Path] | None, typer.Option(help="Who must have cosigned: a C2SP tlog-policy; repeat for each ledger.")
+    ] = None,
     pin: Pin = "",
     as_json: AsJson = False,
 ) -> None:
@@ -62,7 +65,7 @@ async def verify(  # noqa: PLR0917 - one parameter an option
         bodies,
         tuple(_text(path) for path in checkpoint or []),
         tuple(receipt for path in receipts or [] for receipt in _receipts(path)),
-        Policy.parse(_text(policy)) if policy else None,
+        tuple(Policy.parse(_text(path)) for path in policy or []),
     )
     audit, hinder = Auditor(asked, _Progress()), _Hinder()
     await _audit_nodes(audit, home, [place for place in places if isinstance(place, str)], hinder)

@@ -10,7 +10,8 @@ import pytest
 
 from broker.node import Node
 from clients.archive import Archive
-from clients.auditor import Asked, Auditor, archive_of, site_of
+from clients.asked import Asked
+from clients.auditor import Auditor, archive_of, site_of
 from clients.copies import Copy
 from clients.errors import Declined
 from keys.claims import open_signed

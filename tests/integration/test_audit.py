@@ -8,7 +8,8 @@ from pathlib import Path
 
 from broker.node import Node
 from clients.archive import Archive
-from clients.auditor import Asked, Auditor, archive_of, export_ledger, site_of
+from clients.asked import Asked
+from clients.auditor import Auditor, archive_of, export_ledger, site_of
 from clients.copies import Copy
 from clients.home import Home
 from keys.claims import parsed

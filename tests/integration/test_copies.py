@@ -12,7 +12,8 @@ import pytest
 from broker.ledger import Ledger
 from broker.storage.contract import NewEntry
 from clients.archive import Archive
-from clients.auditor import Asked, Auditor, archive_of, export_ledger, site_of
+from clients.asked import Asked
+from clients.auditor import Auditor, archive_of, export_ledger, site_of
 from clients.copies import Copy
 from clients.errors import Declined, Unreachable
 from clients.home import Home

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from broker.node import Node
-from clients.auditor import Asked, Auditor, Site, archive_of, site_of
+from clients.asked import Asked
+from clients.auditor import Auditor, Site, archive_of, site_of
 from clients.client import Client
 from clients.contradictions import files
 from clients.home import Home

@@ -24,7 +24,8 @@ import aiohttp
 from broker.mirrors import FOLDER, digest_of
 from broker.storage.mirrored import MirrorStorage
 from broker.storage.sqlite import SqliteStorage
-from clients.auditor import Asked, Auditor, archive_of, site_of
+from clients.asked import Asked
+from clients.auditor import Auditor, archive_of, site_of
 from clients.client import Client
 from clients.errors import ClientError
 from clients.following import Alarm, Event, Follower, Hand
