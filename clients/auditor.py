@@ -100,7 +100,7 @@ class Auditor:
                 self._note_compared(await compare(audited, folder, ()))
 
     def _note_compared(self, compared: Compared) -> None:
-        self.evidence += compared.evidence
+        self._hold(compared.evidence)
         self._reports.append(Report(findings=tuple(compared.findings), missing=tuple(compared.missing)))
 
     def _audit_folder(self, archive: Archive, note: str, checkpoint: Checkpoint) -> None:
@@ -211,8 +211,13 @@ class Auditor:
         for other in others[:PROVED_MAX]:
             shown = audited.proved(other, kept.hash_tile if kept is not None else _no_tile)
             if shown is not None:
-                self.evidence.append(shown)
+                self._hold([shown])
                 return
+
+    def _hold(self, found: Sequence[Contradiction]) -> None:
+        """Each pair of trees once, however many copies show it."""
+        known = {shown.trees for shown in self.evidence}
+        self.evidence += {shown.trees: shown for shown in found if shown.trees not in known}.values()
 
     def _begin(
         self, checkpoint: Checkpoint, archive: Archive, terms: Terms, threads: ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""``khunjerab demo``: a whole exchange in a folder, told in a minute and a half, and left running if asked."""
+"""``khunjerab demo``: a whole exchange in a folder, told in about a minute, and left running if asked."""
 
 from __future__ import annotations
 

@@ -169,6 +169,16 @@ async def test_a_mirror_that_lags_behind_with_another_history_is_located(two: Tw
     assert [shown.origin for shown in two.last.evidence] == [CN]
 
 
+async def test_what_several_copies_show_is_one_piece_of_evidence(two: Two) -> None:
+    """The log's own node against what was kept, and against the mirror. SPEC 14.4.3."""
+    async with served(*two.nodes.values()):
+        assert (await two.audit()).verdict == "ok"
+        two.nodes["CN"].own = view(two.other)
+        assert (CN, DIFFERS_AT, "copy-differs") in await two.findings()
+    assert two.last is not None
+    assert [shown.origin for shown in two.last.evidence] == [CN]
+
+
 @pytest.mark.parametrize("own, copied", [(0, 260), (260, 0), (0, 0)], ids=["smaller", "larger", "equal"])
 async def test_a_copy_of_another_history_is_located_and_shown(two: Two, own: int, copied: int) -> None:
     """At the first entry that differs; the log signed both, and the file says so offline. SPEC 14.5.2."""
