@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,7 @@ from protocol.times import DAY_MS
 from protocol.treehead import TreeHead
 
 BODY_INLINE_BYTES_MAX = 64 * 1024
+READ_AHEAD_MIN = 4  # entries not at hand
 KEPT_BYTES_MAX = 16 * 1024 * 1024
 _ITEM_BYTES = 2048  # what path, wrap and framing of an item come to, about
 
@@ -154,6 +155,8 @@ class Deliveries:
         indexes = self._storage.deliveries(reader_of(session), after, head.size, limit)
         items: list[Item] = []
         used, following = 0, head.size if len(indexes) < limit else indexes[-1] + 1 if indexes else after
+        if session.speaker.mirrors:
+            self._read_ahead(indexes)
         for index in indexes:
             served = self._serve(index)
             if feed is not None and served.header is not None and served.header.feed != feed:
@@ -204,6 +207,17 @@ class Deliveries:
         served = Served(data, header, _inline(header, body), gone=header is not None and body is None)
         self._keep(index, served)
         return served
+
+    def _read_ahead(self, indexes: Sequence[int]) -> None:
+        """A mirror takes all that comes, with everything beside it: what is not at hand is read at once."""
+        missing = [index for index in indexes if index not in self._served]
+        if len(missing) < READ_AHEAD_MIN:
+            return
+        for read in self._storage.together(missing[0], missing[-1] + 1, BODY_INLINE_BYTES_MAX):
+            if read.index not in self._served:
+                header = _header_in(read.data)
+                gone = header is not None and read.gone
+                self._keep(read.index, Served(read.data, header, read.body, gone, read.wraps))
 
     def remember(self, entry: NewEntry, header: Header | None) -> None:
         """What was just made durable, as it will be asked for at once."""

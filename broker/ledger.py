@@ -221,7 +221,7 @@ class Ledger:
             index, last = self.tree.size, max(last, staged.time)
             submission = staged.submission
             entry = Entry(submission.kind, submission.statement, submission.signatures, last, link)
-            new = new_entry(index, entry, submission, staged.accepted, self.exchange)
+            new = new_entry(index, entry, entry.encode(), submission, staged.accepted, self.exchange)
             self.tree.append(new.leaf)
             if entry.kind in LINKED:
                 link = Link(entry.kind, index)
@@ -293,9 +293,10 @@ class Ledger:
             yield from enumerate(self.storage.entry_bytes(at, min(stop, at + limits.TILE_HASHES)), at)
 
 
-def new_entry(index: int, entry: Entry, submission: Submission, accepted: Accepted, exchange: Exchange) -> NewEntry:
+def new_entry(
+    index: int, entry: Entry, data: bytes, submission: Submission, accepted: Accepted, exchange: Exchange
+) -> NewEntry:
     """An accepted entry with what lies beside it, whom it is for, and under what it is found again."""
-    data = entry.encode()
     statement = accepted.statement
     found_by = index, entry.kind, data, merkle.leaf_hash(data), accepted.digest
     if isinstance(statement, Bulletin):

@@ -301,7 +301,7 @@ class Mirror:
         elif accepted.directory is not None:
             body = item.body or b""
         submission = Submission(entry.kind, entry.statement, entry.signatures, wraps, body)
-        return new_entry(item.index, entry, submission, accepted, exchange)
+        return new_entry(item.index, entry, item.entry, submission, accepted, exchange)
 
     async def _beside(self, item: Item, bulletin: Bulletin, fetch: Fetch) -> tuple[bytes, tuple[bytes, ...]]:
         """Whole or not at all: what is not what was signed is as good as missing."""

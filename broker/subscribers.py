@@ -20,6 +20,7 @@ from protocol.problem import Problem
 
 SEND_SECONDS_MAX = 30
 PAGE_ENTRIES = 64  # what is made in one turn of the loop: a few milliseconds, in which everyone else waits
+MIRRORED_ENTRIES = 128  # of what needs no paths and is read at once
 Send = Callable[[bytes], Awaitable[None]]
 
 
@@ -47,7 +48,8 @@ class Subscriber:
         """What to send now, if there is anything and credit for it; the cursor then stands behind it."""
         self.caught_up = True
         if self.credit:
-            page = self._page(pages, min(self.credit, PAGE_ENTRIES))
+            most = MIRRORED_ENTRIES if self.session.speaker.mirrors else PAGE_ENTRIES
+            page = self._page(pages, min(self.credit, most))
             self.after |= page.places
             self.caught_up = page.whole
             if page.entries:

@@ -87,6 +87,17 @@ class Halt:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """An entry and what lies beside it; ``body`` is left out where it is long, and ``gone`` where there is none."""
+
+    index: int
+    data: bytes
+    body: bytes | None
+    gone: bool
+    wraps: tuple[StoredWrap, ...]
+
+
 class Storage(Protocol):
     """One ledger and what lies beside it."""
 
@@ -137,6 +148,9 @@ class Storage(Protocol):
 
     def wraps(self, index: int) -> list[StoredWrap]:
         """Every wrap of a bulletin that is here."""
+
+    def together(self, start: int, stop: int, body_bytes_max: int) -> list[Together]:
+        """The entries of [start, stop) with what lies beside each, read at once; a directory's JSON however long."""
 
     def body(self, index: int) -> bytes | None:
         """The body of a bulletin or a directory version; None where there is none or it is expunged."""

@@ -25,6 +25,7 @@ from broker.storage.contract import (
     NewTile,
     Published,
     StoredWrap,
+    Together,
 )
 from keys.judge import First
 from protocol.entry import Entry
@@ -296,6 +297,22 @@ class SqliteStorage:
         """By primary key."""
         rows = self._rows("SELECT seat_key_id, data FROM wrap WHERE idx = ?", index)
         return [StoredWrap(*row) for row in rows]  # type: ignore[arg-type]
+
+    def together(self, start: int, stop: int, body_bytes_max: int) -> list[Together]:
+        """Two ranges, of entries with their bodies and of wraps."""
+        wraps: dict[object, list[StoredWrap]] = {}
+        of = "SELECT idx, seat_key_id, data FROM wrap WHERE idx >= ? AND idx < ? ORDER BY idx, rowid"
+        for index, *wrap in self._rows(of, start, stop):
+            wraps.setdefault(index, []).append(StoredWrap(*wrap))  # type: ignore[arg-type]
+        query = (
+            "SELECT idx, entry.data, CASE WHEN kind = ? OR length(body.data) <= ? THEN body.data END, "
+            "body.data IS NULL FROM entry LEFT JOIN body USING (idx) WHERE idx >= ? AND idx < ? ORDER BY idx"
+        )
+        rows = self._rows(query, int(Kind.DIRECTORY), body_bytes_max, start, stop)
+        return [
+            Together(index, data, body, bool(gone), tuple(wraps.get(index, ())))  # type: ignore[arg-type]
+            for index, data, body, gone in rows
+        ]
 
     def body(self, index: int) -> bytes | None:
         """NULL where expunged."""

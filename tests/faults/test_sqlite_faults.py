@@ -239,6 +239,7 @@ def test_a_read_that_fails_is_an_error_of_the_store(site: Site) -> None:
         "wrap": (9, bytes(32)),
         "acknowledged": (ORIGIN, 9),
         "expirable": (NOW, 9),
+        "together": (0, 9, 9),
     }
     assert set(arguments) == set(READS)
     for name in ("_reader", "_rereader"):

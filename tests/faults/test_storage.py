@@ -141,10 +141,10 @@ async def test_one_submission_that_finds_a_defect_stops_nobody_else(
     async with live_node(tmp_path, world) as node, logged_in(node, "pk-liaison/desk") as sender:
         stage = node.ledger.stage
 
-        def defect(submission: Any, now: int) -> Any:
+        def defect(submission: Any, *others: Any) -> Any:
             if submission.body == bad.body:
                 raise ZeroDivisionError
-            return stage(submission, now)
+            return stage(submission, *others)
 
         bad, good = world.bulletin(created=node.clock()), world.bulletin(created=node.clock())
         monkeypatch.setattr(node.ledger, "stage", defect)

@@ -42,7 +42,7 @@ ON_THE_WAY = (
 WHEN_RELOADING = ("size", "leaf_hashes", "tile_roots", "tile", "governance", "halted", "directory", "entry", "seen")
 AT_THE_START = (*WHEN_RELOADING, "newest_recorded", "newest_published", "reread", "expirable")
 NEVER_ASKED = {  # and where they are tried instead
-    *("expunge", "wraps", "fill"),  # tests/integration/test_retention.py, tests/faults/test_restore.py
+    *("expunge", "wraps", "together", "fill"),  # tests/integration/test_retention.py, tests/faults/test_restore.py
     *("halt",),  # tests/faults/test_restore.py
     *("bytes_used", "newest_published"),  # metrics alone, and the start alone: test_a_store_that_fails_at_the_start
 }

@@ -503,3 +503,18 @@ async def test_fsck_finds_what_was_done_to_a_mirror(site: Site, statement: str, 
         db.execute("UPDATE mirrored SET head = x''")
         db.commit()
     site.mirror = site.open_mirror()
+
+
+async def test_what_is_read_at_once_is_what_is_read_one_by_one(site: Site) -> None:
+    """Long bodies are left to be fetched, a directory's JSON is not; an expunged body is told as such."""
+    long = replace(CONTENT, versions=(Version("en", "Long", "x" * 90_000),))
+    receipts = [site.post(site.world.bulletin(content=content)) for content in (CONTENT, long, CONTENT)]
+    site.ledger.storage.expunge([receipts[2].index])
+    at_once = list(site.part().items)
+    site.reopen_peer()
+    one_by_one = [item for index in range(site.ledger.tree.size) for item in site.part(limit=1, after=index).items]
+    assert at_once == one_by_one
+    assert one_by_one[0].body is not None
+    assert [one_by_one[receipt.index].body is None for receipt in receipts] == [False, True, True]
+    assert one_by_one[receipts[1].index].wrap is not None
+    assert one_by_one[receipts[2].index].withheld

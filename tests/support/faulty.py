@@ -21,7 +21,19 @@ from protocol.note import Note
 WRITES = ("append", "record_root", "publish", "expunge", "fill", "halt")
 READS = (
     *("size", "entry_bytes", "reread", "leaf_hashes", "tile", "tile_roots", "governance", "entry", "first"),
-    *("firsts", "seen", "directory", "deliveries", "wrap", "wraps", "body", "body_index", "acknowledged", "expirable"),
+    *(
+        "firsts",
+        "seen",
+        "directory",
+        "deliveries",
+        "wrap",
+        "wraps",
+        "together",
+        "body",
+        "body_index",
+        "acknowledged",
+        "expirable",
+    ),
     *("newest_recorded", "newest_published", "halted", "bytes_used"),
 )
 

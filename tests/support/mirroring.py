@@ -34,6 +34,10 @@ class Site:
         self.asked: list[bytes] = []  # bodies that the mirror fetched
         self.mirror = self.open_mirror()
 
+    def reopen_peer(self) -> None:
+        """With nothing at hand that was read before."""
+        self._deliveries = Deliveries(self.ledger, self.ledger, Standing(), lambda _: None, self.clock)
+
     def clock(self) -> int:
         """Milliseconds, as told."""
         return self.now
