@@ -52,13 +52,21 @@ class Mirrors:
         if origin not in self._open:
             path = self.path_of(origin)
             if not path.exists():
-                self._folder.mkdir(exist_ok=True, mode=0o700)
-                mirrored.create(path)
+                self._make(path)
             try:
                 self._open[origin] = Mirror(MirrorStorage(path), origin, self._pin, self._own, self._clock)
             except sqlite3.Error as error:
                 raise StorageError(f"{path} is no mirror: {error}; move it away, and it is fetched anew") from error
         return self._open[origin]
+
+    def _make(self, path: Path) -> None:
+        """Whole or not at all: a crash leaves no mirror that cannot be opened at the next start."""
+        self._folder.mkdir(exist_ok=True, mode=0o700)
+        new = path.with_suffix(".new")
+        for left in self._folder.glob(f"{new.name}*"):
+            left.unlink()
+        mirrored.create(new)
+        new.replace(path)  # commit point
 
     def open_all(self, origins: Iterable[str]) -> None:
         """Those of these ledgers that have a file. One that cannot be read stops no node: it can be fetched anew."""

@@ -13,17 +13,16 @@ import pytest
 from broker import fsck
 from broker.errors import StorageError
 from broker.mirror import Contradicted, PartRefused
+from broker.mirrors import Mirrors
+from broker.storage import mirrored
 from broker.storage.mirrored import Mirrored
 from keys.finding import Report
 from protocol.content import Version
 from protocol.entry import Entry, Link
-from protocol.merkle import leaf_hash
-from protocol.page import Item, Part
 from protocol.statements import Bulletin, Kind
 from protocol.times import DAY_MS
-from protocol.treehead import TreeHead
 from tests.support.altering import replace
-from tests.support.mirroring import Site
+from tests.support.mirroring import Site, entry_of, forged, signed_head
 from tests.support.world import CONTENT, NOW, ORIGINS, World, signed, signing_key
 
 SKEW_MS = 60_000
@@ -34,35 +33,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path)
     yield site
     site.close()
-
-
-def signed_head(part: Part, size: int, root: bytes, signer: str = "PK") -> TreeHead:
-    """A head as whoever holds the peer's receipt key can make it."""
-    head = part.head.replace(size=size, root=root, signature=None)
-    return head.replace(signature=signing_key(signer).sign(head.message(), 1))
-
-
-def forged(site: Site, *entries: bytes) -> Part:
-    """A part whose entries are these, under a head that the peer signed over them: an operator who lies."""
-    size = site.mirror.size
-    for entry in entries:
-        site.mirror.tree.append(leaf_hash(entry))
-    root = site.mirror.tree.root(size + len(entries))
-    site.mirror.tree.reload()
-    items = tuple(Item(size + at, entry, ()) for at, entry in enumerate(entries))
-    honest = site.part()
-    return honest.replace(
-        head=signed_head(honest, size + len(entries), root),
-        items=items,
-        next=size + len(entries),
-        checkpoint="",
-    )
-
-
-def entry_of(site: Site, submission_kind: Kind, statement: bytes, signatures: bytes, **changes: int) -> bytes:
-    """An entry as the peer's ledger would have made it, or nearly."""
-    ledger = site.ledger
-    return Entry(submission_kind, statement, signatures, changes.get("time", site.now), ledger.link).encode()
 
 
 # What is honest
@@ -140,6 +110,25 @@ async def test_a_checkpoint_is_kept_with_its_cosignatures(site: Site) -> None:
     ahead = early.replace(checkpoint=site.part().checkpoint, items=(), next=site.mirror.size)
     ahead = ahead.replace(consistencies=site.part(limit=0).consistencies)
     assert not (await site.take(ahead)).checkpoint
+
+
+def test_a_mirror_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while it makes one, a node starts again all the same."""
+    real = mirrored.create
+
+    def dying(path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mirrored, "create", dying)
+    mirrors = Mirrors(tmp_path, ORIGINS["CN"], World.found().pin, lambda: NOW)
+    with pytest.raises(KeyboardInterrupt):
+        mirrors.open(ORIGINS["PK"])
+    monkeypatch.setattr(mirrored, "create", real)
+    mirrors.open_all([ORIGINS["PK"]])
+    assert list(mirrors) == []
+    assert mirrors.open(ORIGINS["PK"]).size == 0
+    mirrors.close()
 
 
 # What leaves nothing behind

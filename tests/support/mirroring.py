@@ -13,9 +13,11 @@ from broker.sessions import Session, speaker_of
 from broker.standing import Standing
 from broker.storage import mirrored
 from broker.storage.mirrored import MirrorStorage
-from protocol.entry import Submission
-from protocol.page import Part
-from protocol.treehead import Receipt
+from protocol.entry import Entry, Submission
+from protocol.merkle import leaf_hash
+from protocol.page import Item, Part
+from protocol.statements import Kind
+from protocol.treehead import Receipt, TreeHead
 from tests.support.world import NOW, ORIGINS, World, admit, node_keys, open_ledger, signing_key
 
 
@@ -90,3 +92,32 @@ class Site:
         """Both files."""
         self.mirror.close()
         self.ledger.storage.close()
+
+
+def signed_head(part: Part, size: int, root: bytes, signer: str = "PK") -> TreeHead:
+    """A head as whoever holds the peer's receipt key can make it."""
+    head = part.head.replace(size=size, root=root, signature=None)
+    return head.replace(signature=signing_key(signer).sign(head.message(), 1))
+
+
+def forged(site: Site, *entries: bytes) -> Part:
+    """A part whose entries are these, under a head that the peer signed over them: an operator who lies."""
+    size = site.mirror.size
+    for entry in entries:
+        site.mirror.tree.append(leaf_hash(entry))
+    root = site.mirror.tree.root(size + len(entries))
+    site.mirror.tree.reload()
+    items = tuple(Item(size + at, entry, ()) for at, entry in enumerate(entries))
+    honest = site.part()
+    return honest.replace(
+        head=signed_head(honest, size + len(entries), root),
+        items=items,
+        next=size + len(entries),
+        checkpoint="",
+    )
+
+
+def entry_of(site: Site, submission_kind: Kind, statement: bytes, signatures: bytes, **changes: int) -> bytes:
+    """An entry as the peer's ledger would have made it, or nearly."""
+    ledger = site.ledger
+    return Entry(submission_kind, statement, signatures, changes.get("time", site.now), ledger.link).encode()
