@@ -59,7 +59,9 @@ class Wire:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=100)
-        self._http = aiohttp.ClientSession(timeout=_patience(), connector=connector, auto_decompress=False)
+        self._http = aiohttp.ClientSession(
+            timeout=_patience(), connector=connector, auto_decompress=False, trace_configs=[_stays()]
+        )
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -264,6 +266,17 @@ class Wire:
         data = await self.request("GET", f"/v1/bodies/{sha256.hex()}", bytes_max=2 << 20)
         body, wrap = canonical.decode(data, bytes_max=2 << 20)
         return body, wrap
+
+
+def _stays() -> aiohttp.TraceConfig:
+    """A WebSocket would follow a redirect to wherever a hostile node sends it: we go to the node and nowhere else."""
+
+    async def refuse(*_: object) -> None:
+        raise aiohttp.ClientError("it sends us somewhere else")
+
+    config = aiohttp.TraceConfig()
+    config.on_request_redirect.append(refuse)
+    return config
 
 
 def _patience(wait: int = 0) -> aiohttp.ClientTimeout:

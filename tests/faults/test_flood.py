@@ -16,13 +16,16 @@ from pathlib import Path
 import pytest
 
 from broker.http.exchange import LOGIN_BYTES_MAX
-from protocol.limits import REQUEST_BYTES_MAX
+from protocol.addcheckpoint import AddCheckpoint
+from protocol.limits import ADD_CHECKPOINT_BYTES_MAX, REQUEST_BYTES_MAX
+from protocol.note import Note, SignatureLine
 from protocol.policy import Policy
 from protocol.problem import Problem
 from tests.support.caller import MEDIA_TYPE, Caller
 from tests.support.live import now_ms, world_of_today
 from tests.support.process import NodeProcess, make_home
-from tests.support.world import World
+from tests.support.submitting import SubmittingLog, log_signer
+from tests.support.world import World, node_keys
 
 GROWTH_BYTES_MAX = 64 * 1024 * 1024
 IDLE, SLOW_HEADERS, SLOW_BODIES, JUNK = 1000, 200, 200, 2000
@@ -132,4 +135,33 @@ async def test_junk(node: NodeProcess, world: World) -> None:
         await _post_still_works(node, caller)
         (refused,) = await caller.post(world.bulletin(created=now_ms() + 10**9))
         assert isinstance(refused, Problem)
+    assert "Traceback" not in node.words()
+
+
+async def test_strangers_at_add_checkpoint(node: NodeProcess, world: World) -> None:
+    """Junk, too much of it, unknown logs, forged lines, what a log did sign, over and over. SPEC 9.7.6."""
+    peer, unknown = SubmittingLog.of(node_keys("CN").log), SubmittingLog.of(log_signer("xx.example/ledger"))
+    forged = tuple(SignatureLine(line.name, line.key_id, line.signature[::-1]) for line in peer.note(9).lines)
+    bodies = (
+        bytes(ADD_CHECKPOINT_BYTES_MAX),
+        bytes(ADD_CHECKPOINT_BYTES_MAX + 1),
+        unknown.request(0, 9),
+        AddCheckpoint(0, (), Note(peer.note(9).text, forged)).encode(),
+        peer.request(0, 9),
+    )
+    async with Caller(node.url, world) as caller:
+        await caller.log_in()
+        await _post_still_works(node, caller)
+        before = node.resident_bytes()
+
+        async def throw(body: bytes) -> set[int]:
+            return {(await caller.ask("POST", "/add-checkpoint", body, token="")).status for _ in range(JUNK // 20)}
+
+        async with asyncio.timeout(60):
+            flood = asyncio.gather(*(throw(body) for body in bodies * 4))
+            await _post_still_works(node, caller)
+            answers = set[int]().union(*await flood)
+        assert answers <= {400, 403, 404, 413, 429, 503}
+        assert node.resident_bytes() - before < GROWTH_BYTES_MAX
+        await _post_still_works(node, caller)
     assert "Traceback" not in node.words()
