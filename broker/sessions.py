@@ -88,6 +88,18 @@ def _still(exchange: Exchange, speaker: Speaker, key_id: bytes, now: int) -> Spe
     return _speaker_in(exchange, agency, key_id, now) if agency else None
 
 
+def _why_nobody(exchange: Exchange, key_id: bytes) -> str:
+    """Why a key speaks for nobody. What it says stands in the ledger."""
+    for agency in exchange.in_force.agencies:
+        bundles = [held.bundle for held in exchange.bundles.get((agency.id, agency.identity.key_id), ())]
+        keys = {seat.signing.key_id for bundle in bundles for seat in bundle.seats} | {agency.identity.key_id}
+        if key_id in keys and exchange.is_revoked(agency.id, key_id):
+            return f"this key of {agency.id} is revoked"
+        if key_id in keys and exchange.is_suspended(agency.id):
+            return f"{agency.id} is suspended by its nation"
+    return "no seat in force, identity, authority or peer's key has this key id"
+
+
 def reader_of(session: Session) -> str | None:
     """The name that deliveries are found by: auditors and peers read everything, authorities what is for everyone."""
     speaker = session.speaker
@@ -158,7 +170,7 @@ class Sessions:
             raise Problem("login-refused", "this login was used before")
         speaker = speaker_of(self._ledger.exchange, signature.key_id, now)
         if speaker is None:  # (4)
-            raise Problem("login-refused", "no seat in force, identity, authority or peer's key has this key id")
+            raise Problem("login-refused", _why_nobody(self._ledger.exchange, signature.key_id))
         try:
             SignatureCheck(speaker.key, login.message(), signature, 2).verify()  # (5)
         except BadSignature as error:

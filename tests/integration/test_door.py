@@ -155,8 +155,16 @@ async def test_a_session_ends_with_its_key(visitor: Visitor) -> None:
     for token in (seat, "", "made-up"):
         with pytest.raises(Problem, match="not-logged-in"):
             await visitor.get("/v1/deliveries", token)
-    with pytest.raises(Problem, match="login-refused"):
+    with pytest.raises(Problem, match="login-refused: this key of pk-liaison is revoked"):
         await visitor.open("pk-liaison/desk")
+
+
+async def test_a_login_of_a_suspended_agency_says_so(visitor: Visitor) -> None:
+    """What to do about it is its nation's to say. SPEC 11.1.2."""
+    token = await visitor.token("cn-custodian-1")
+    await visitor.receipt(token, visitor.world.suspension("cn-embassy", created=now_ms()))
+    with pytest.raises(Problem, match="login-refused: cn-embassy is suspended by its nation"):
+        await visitor.open("cn-embassy/desk")
 
 
 async def test_one_envelope_is_answered_by_its_receipt_or_its_problem(visitor: Visitor) -> None:
