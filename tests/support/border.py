@@ -19,7 +19,7 @@ from tests.support.record import Desk, Kept, Record
 from tests.support.relay import Relay
 from tests.support.world import ORIGINS, World
 
-SECONDS_MAX = 100
+STILL_SECONDS_MAX = 100  # without anything that comes to anybody
 _POLL_SECONDS = 0.05
 _FAULTS = ("Traceback", "lane-died", "unexpected", "log-forked", "peer-contradicts-itself", "entry-flagged")
 ENDLESS = Policy(attempts_per_minute=10**9, bulletins_per_hour=10**9)
@@ -71,8 +71,11 @@ class Border:
     async def settle(self) -> None:
         """Everything that waits is posted, mirrored, handed over and acknowledged, in both nations."""
         await asyncio.gather(*(desk.drain() for desk in self.desks.values()))
-        async with asyncio.timeout(SECONDS_MAX):
-            while not all([await self._is_settled(nation) for nation in PEER]):  # noqa: ASYNC110 - of processes
+        came = -1
+        async with asyncio.timeout(None) as patience:
+            while not all([await self._is_settled(nation) for nation in PEER]):
+                if came != (came := self.record.came()):
+                    patience.reschedule(asyncio.get_running_loop().time() + STILL_SECONDS_MAX)
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def _is_settled(self, nation: str) -> bool:

@@ -156,6 +156,11 @@ class Record:
         reader = READERS[nation]
         return self.handed[reader].keys() >= self.sent_to(reader) and not self.readers[nation].state.owed()
 
+    def came(self) -> int:
+        """How far everything has come: what was handed over, and what is not owed any more."""
+        owed = sum(len(client.state.owed()) for client in self.readers.values())
+        return sum(handed.total() for handed in self.handed.values()) * 2 - owed
+
     def sent_to(self, reader: str) -> set[str]:
         """The ids of all bulletins to a reader that have a receipt."""
         peer = ORIGINS[PEER[reader[:2].upper()]]
