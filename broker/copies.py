@@ -15,6 +15,7 @@ from broker.ledger import Ledger
 from broker.mirror import Mirror
 from broker.writer import Writer
 from keys.exchange import Exchange
+from protocol.directory import Directory
 from protocol.entry import Entry, Submission
 from protocol.problem import Problem
 from protocol.statements import DirectoryVersion, KeyBundle, decode, statement_hash
@@ -30,6 +31,7 @@ class Copies:
     def __init__(self, ledger: Ledger, writer: Writer) -> None:
         self._ledger, self._writer = ledger, writer
         self._next: dict[str, int] = {}  # by origin: every entry of the mirror below it is done with
+        self._listed: dict[str, Directory] = {}  # by origin: the version in force there at that place
         self._turn = asyncio.Lock()
         self._refused: dict[bytes, tuple[Submission, Exchange]] = {}
 
@@ -40,6 +42,8 @@ class Copies:
             if self._next.get(mirror.origin, 0) >= size:
                 return
             for index, data in mirror.storage.governance():
+                if index >= size:  # just written: what is refused of it is known when the mirror has grown
+                    break
                 if index < self._next.get(mirror.origin, 0) or mirror.is_refused(index):
                     continue
                 if not await self._enter(mirror, Entry.decode(data)):
@@ -56,16 +60,23 @@ class Copies:
 
     async def _enter(self, mirror: Mirror, entry: Entry) -> bool:
         """Whether one is done with, entered or not."""
-        digest = statement_hash(entry.kind, entry.statement)
+        digest, statement = statement_hash(entry.kind, entry.statement), decode(entry.kind, entry.statement)
+        if isinstance(statement, DirectoryVersion):
+            self._list(mirror, mirror.exchange.versions[statement.sha256])
         if self._ledger.storage.seen(digest) is not None:
             return True
-        statement = decode(entry.kind, entry.statement)
         if isinstance(statement, KeyBundle):
-            agency = mirror.exchange.agency(statement.agency)
-            if agency is not None and agency.home != mirror.origin:
+            agency = self._listed[mirror.origin].by_agency.get(statement.agency)
+            if agency is None or agency.home != mirror.origin:
                 return True
         body = mirror.storage.directory(statement.sha256) if isinstance(statement, DirectoryVersion) else b""
         return await self._submit(digest, Submission(entry.kind, entry.statement, entry.signatures, (), body or b""))
+
+    def _list(self, mirror: Mirror, version: Directory) -> None:
+        """Where agencies are at home from here on: a bundle from before a move is of the home that it was posted at."""
+        listed = self._listed.get(mirror.origin)
+        if listed is None or listed.version < version.version:
+            self._listed[mirror.origin] = version
 
     async def _submit(self, digest: bytes, submission: Submission) -> bool:
         try:

@@ -138,8 +138,8 @@ class Evidence:
         exchange, storage = self._ledger.exchange, self._ledger.storage
         signed = []
         for directory in exchange.versions.values():
-            index = storage.body_index(directory.hash)
-            entry = storage.entry(index) if index is not None else None
+            indexes = storage.body_indexes(directory.hash, Kind.DIRECTORY)
+            entry = storage.entry(indexes[0]) if indexes else None
             if entry is not None:
                 signed.append(Submission(Kind.DIRECTORY, entry.statement, entry.signatures, (), directory.encode()))
         return lineage(signed, exchange.in_force.hash)

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from broker.completion import finished
 from broker.errors import BrokerError
@@ -37,6 +37,7 @@ from keys.errors import BadSignature
 from keys.exchange import Exchange
 from keys.replay import Replay, Step
 from protocol import canonical, limits
+from protocol.directory import Directory
 from protocol.entry import Entry, Link, Submission
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.merkle import EMPTY_ROOT, leaf_hash, verify_consistency
@@ -48,6 +49,7 @@ from protocol.treehead import TreeHead
 AHEAD_MS_WAITED = DAY_MS
 LACKING_MAX = 64  # bodies asked for again at a time
 _Stepped = tuple[Step, Exchange]
+Known = Callable[[], Mapping[bytes, Directory]]  # directory versions by hash
 Fetch = Callable[[bytes], Awaitable[tuple[bytes, bytes] | None]]  # a body and its wraps, by the body's hash
 
 
@@ -85,9 +87,17 @@ class _Floor:
 class Mirror:
     """One peer's ledger: a part at a time is taken, everything else reads what is durable."""
 
-    def __init__(self, storage: MirrorStorage, origin: str, pin: bytes, home: str, clock: Callable[[], int]) -> None:
-        """``home`` is the origin of this node: bodies are kept for the agencies that are at home there."""
+    def __init__(
+        self, storage: MirrorStorage, origin: str, pin: bytes, home: str, clock: Callable[[], int], known: Known = dict
+    ) -> None:
+        """``home`` is the origin of this node: bodies are kept for the agencies that are at home there.
+
+        ``known`` are the directory versions of this node's own ledger. A peer whose keys have been rotated signs with
+        the new ones before the version that lists them has come with its entries.
+        """
         self.storage, self.origin, self.pin, self._home, self._clock = storage, origin, pin, home, clock
+        self._known = known
+        self._asked = 0  # bodies that are lacking below it were asked for in this round
         self.tree = Tree(storage)
         self._turn = asyncio.Lock()  # a lane that was ended may still be writing
         self._grown = asyncio.Event()  # set, and replaced, whenever entries have become durable
@@ -115,6 +125,7 @@ class Mirror:
             self._replay.step(index, data, self._lookup)
         self._passage = Passage(self._replay, self._lookup, self._threads)
         head, self._replay.time = self.storage.mirrored()
+        self.exchange, self.time = self._replay.exchange, self._replay.time  # as far as it is durable
         self.size = self.tree.size
         self.head = (
             TreeHead.from_wire(canonical.decode(head, bytes_max=limits.NOTE_BYTES_MAX))
@@ -125,15 +136,10 @@ class Mirror:
         self.published = self.storage.newest_published()
         self._floor = self._floor_of(self.published)
 
-    @property
-    def exchange(self) -> Exchange:
-        """Governance of this ledger, as far as it is mirrored."""
-        return self._replay.exchange
-
-    @property
-    def time(self) -> int:
-        """The latest admission time of any entry."""
-        return self._replay.time
+    def _signers(self) -> Exchange:
+        """Whose keys may have signed: of every version that is known, here or in this node's own ledger."""
+        exchange = self._replay.exchange
+        return replace(exchange, versions={**self._known(), **exchange.versions})
 
     @property
     def flagged(self) -> list[Flag]:
@@ -196,7 +202,7 @@ class Mirror:
         try:
             if head.exchange != self.pin or head.origin != self.origin:
                 raise ProofFailed("the head is of another ledger")
-            check_head(head, self.exchange)
+            check_head(head, self._signers())
         except (ProtocolError, BadSignature) as error:
             raise PartRefused(f"its head is not signed by its node: {error.detail}") from error
 
@@ -206,7 +212,7 @@ class Mirror:
         if not note or (self.published and note == self.published.note):
             return None
         try:
-            checkpoint = open_signed(note, self.exchange)[0].checkpoint
+            checkpoint = open_signed(note, self._signers())[0].checkpoint
         except ProtocolError as error:
             raise PartRefused(f"its checkpoint is not signed by its log: {error.detail}") from error
         size = checkpoint.size
@@ -239,8 +245,8 @@ class Mirror:
         await self._on_disk(lambda: self._write(group, published))
         self.size = self.tree.size
         self._grown.set()
-        self._turn = asyncio.Lock()  # a lane that was ended may still be writing
         self._grown = asyncio.Event()
+        self.exchange, self.time = self._replay.exchange, self._replay.time
         self.head, self.published, self._floor = head or self.head, published or self.published, floor
         self._ahead = part.head if part.head.size > self.size and self._ahead is None else self._ahead
         if self._ahead is not None and self._ahead.size <= self.size:
@@ -266,7 +272,7 @@ class Mirror:
     def _floor_of(self, published: Published | None) -> _Floor:
         if published is None:
             return _Floor()
-        _, signed_ms = open_signed(published.note, self.exchange)
+        _, signed_ms = open_signed(published.note, self._signers())
         return _Floor(published.size, signed_ms)
 
     def _flag_of(self, step: Step, floor: _Floor) -> Flag | None:
@@ -297,28 +303,32 @@ class Mirror:
         body: bytes = b""
         wraps: tuple[bytes, ...] = ()
         if isinstance(accepted.statement, Bulletin):
-            body, wraps = await self._beside(item, accepted.statement, fetch)
+            body, wraps = await self._beside(item, accepted.statement, exchange, fetch)
         elif accepted.directory is not None:
             body = item.body or b""
         submission = Submission(entry.kind, entry.statement, entry.signatures, wraps, body)
         return new_entry(item.index, entry, item.entry, submission, accepted, exchange)
 
-    async def _beside(self, item: Item, bulletin: Bulletin, fetch: Fetch) -> tuple[bytes, tuple[bytes, ...]]:
+    async def _beside(
+        self, item: Item, bulletin: Bulletin, exchange: Exchange, fetch: Fetch
+    ) -> tuple[bytes, tuple[bytes, ...]]:
         """Whole or not at all: what is not what was signed is as good as missing."""
         body, joined = item.body, item.wrap or b""
-        if body is None and not item.withheld and self.is_wanted(bulletin):
+        if body is None and not item.withheld and self.is_wanted(bulletin, exchange):
             body, joined = await fetch(bulletin.body) or (None, b"")
         return whole(bulletin, body, split_wraps(joined))
 
     def _lacks(self, entry: NewEntry) -> bool:
         if entry.kind is not Kind.BULLETIN or entry.body is not None or not entry.digest:
             return False
-        return self.is_wanted(Bulletin.decode(Entry.decode(entry.data).statement))
+        return self.is_wanted(Bulletin.decode(Entry.decode(entry.data).statement), self._replay.exchange)
 
     async def complete(self, fetch: Fetch) -> int:
         """Ask again for bodies that did not come; how many did now. Raises what ``fetch`` does, and StorageError."""
-        came, settled = 0, []
-        for index in self.storage.lacking(LACKING_MAX):
+        came, settled = 0, list[int]()
+        lacking = self.storage.lacking(self._asked, LACKING_MAX) or self.storage.lacking(0, LACKING_MAX)
+        for index in lacking:
+            self._asked = index + 1  # whatever becomes of it: what nobody has keeps nothing else from being asked for
             entry = self.storage.entry(index)
             bulletin = Bulletin.decode(entry.statement) if entry else None
             if bulletin is None or bulletin.header.expires <= self._clock():
@@ -338,9 +348,9 @@ class Mirror:
     async def _on_disk(self, act: Callable[[], None]) -> None:
         await finished(asyncio.get_running_loop().run_in_executor(self._disk, act))
 
-    def is_wanted(self, bulletin: Bulletin) -> bool:
+    def is_wanted(self, bulletin: Bulletin, exchange: Exchange) -> bool:
         """Whether any recipient is at home at this node."""
-        agencies = [self.exchange.agency(recipient.agency) for recipient in bulletin.header.recipients]
+        agencies = [exchange.agency(recipient.agency) for recipient in bulletin.header.recipients]
         return any(agency is not None and agency.home == self._home for agency in agencies)
 
 

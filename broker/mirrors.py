@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from broker.errors import BrokerError, StorageError
-from broker.mirror import Mirror
+from broker.mirror import Known, Mirror
 from broker.storage import mirrored
 from broker.storage.mirrored import MirrorStorage
 
@@ -27,9 +27,10 @@ def digest_of(origin: str) -> str:
 class Mirrors:
     """By origin. A mirror that was made stays served when its peer is followed no more: its entries still stand."""
 
-    def __init__(self, home: Path, origin: str, pin: bytes, clock: Callable[[], int]) -> None:
-        """``home`` is the node's folder, ``origin`` its own ledger."""
+    def __init__(self, home: Path, origin: str, pin: bytes, clock: Callable[[], int], known: Known = dict) -> None:
+        """``home`` is the node's folder, ``origin`` its own ledger, ``known`` the directory versions in that."""
         self._folder, self._own, self._pin, self._clock = home / FOLDER, origin, pin, clock
+        self._known = known
         self._open: dict[str, Mirror] = {}
 
     def __iter__(self) -> Iterator[Mirror]:
@@ -54,10 +55,13 @@ class Mirrors:
             if not path.exists():
                 self._make(path)
             try:
-                self._open[origin] = Mirror(MirrorStorage(path), origin, self._pin, self._own, self._clock)
+                self._open[origin] = self._opened(path, origin)
             except sqlite3.Error as error:
                 raise StorageError(f"{path} is no mirror: {error}; move it away, and it is fetched anew") from error
         return self._open[origin]
+
+    def _opened(self, path: Path, origin: str) -> Mirror:
+        return Mirror(MirrorStorage(path), origin, self._pin, self._own, self._clock, self._known)
 
     def _make(self, path: Path) -> None:
         """Whole or not at all: a crash leaves no mirror that cannot be opened at the next start."""

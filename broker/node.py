@@ -88,7 +88,7 @@ class Node:
         self.promises = Promises(self.ledger, keys.log, self.standing, self.writer)
         self.writer.on_put_back = self.pages.forget
         self.writer.on_written = self.pages.own.remember
-        self.mirrors = Mirrors(home, config.origin, self.ledger.pin, clock)
+        self.mirrors = Mirrors(home, config.origin, self.ledger.pin, clock, lambda: self.ledger.exchange.versions)
         self.door = Door(self.ledger, self.writer, Moves(self.ledger, self.mirrors), self.standing, clock)
         self.peers = Peers(self, home, reach)
         self.evidence.on_kept = self._warn_readers

@@ -177,8 +177,9 @@ class Receiver:
         if one.entry.kind is not Kind.BULLETIN or item.body is not None or item.withheld:
             return item.body, item.wrap
         try:
-            return await self._client.wire.body(Bulletin.decode(one.entry.statement).body)
+            body, wrap = await self._client.wire.body(Bulletin.decode(one.entry.statement).body)
         except Declined as declined:
             if declined.code in {"expunged", "withheld", "not-found"}:
                 return None, item.wrap
             raise
+        return body, item.wrap or wrap  # two bulletins may have the same body

@@ -264,8 +264,10 @@ class Wire:
     async def body(self, sha256: bytes) -> tuple[bytes, bytes | None]:
         """A body and this seat's wrap, unverified."""
         data = await self.request("GET", f"/v1/bodies/{sha256.hex()}", bytes_max=2 << 20)
-        body, wrap = canonical.decode(data, bytes_max=2 << 20)
-        return body, wrap
+        match canonical.decode(data, bytes_max=2 << 20):
+            case [bytes(body), (bytes() | None) as wrap]:
+                return body, wrap
+        raise Malformed("a body comes as [body, wrap or nil]")
 
 
 def _stays() -> aiohttp.TraceConfig:

@@ -85,8 +85,8 @@ async def get_directory(request: web.Request) -> web.Response:
     node = node_of(request)
     wanted = request.match_info.get("version")
     directory = _version(node, wanted)
-    index = node.storage.body_index(directory.hash)
-    entry = node.storage.entry(index) if index is not None else None
+    indexes = node.storage.body_indexes(directory.hash, Kind.DIRECTORY)
+    entry = node.storage.entry(indexes[0]) if indexes else None
     if entry is None:
         raise Problem("not-found", "there is no such directory version")
     return _json(
@@ -205,12 +205,17 @@ async def get_body(request: web.Request) -> web.Response:
     if not _SHA256.fullmatch(request.match_info["sha256"]):
         raise Problem("bad-parameter", "a body is named by its SHA-256 in lower-case hexadecimal")
     digest = bytes.fromhex(request.match_info["sha256"])
+    refused = Problem("not-found", "there is no such body for you")
     for deliveries in node.pages.all():
-        index = deliveries.shown.storage.body_index(digest)
-        entry = deliveries.shown.storage.entry(index) if index is not None else None
-        if index is not None and entry is not None and entry.kind is Kind.BULLETIN:
-            return _body(deliveries, session, index, Bulletin.decode(entry.statement).header)
-    raise Problem("not-found", "there is no such body for you")
+        for index in deliveries.shown.storage.body_indexes(digest, Kind.BULLETIN):
+            entry = deliveries.shown.storage.entry(index)
+            if entry is None:
+                continue
+            try:
+                return _body(deliveries, session, index, Bulletin.decode(entry.statement).header)
+            except Problem as problem:  # whoever posts another's body anew keeps it from nobody
+                refused = problem if refused.code == "not-found" else refused
+    raise refused
 
 
 def _body(deliveries: Deliveries, session: Session, index: int, header: Header) -> web.Response:

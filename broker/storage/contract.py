@@ -155,8 +155,11 @@ class Storage(Protocol):
     def body(self, index: int) -> bytes | None:
         """The body of a bulletin or a directory version; None where there is none or it is expunged."""
 
-    def body_index(self, sha256: bytes) -> int | None:
-        """The entry that a body belongs to; still known after it is expunged."""
+    def body_indexes(self, sha256: bytes, kind: Kind) -> list[int]:
+        """The entries of this kind that a body belongs to, in order; still known after it is expunged.
+
+        Whoever has seen a body, or the draft of a directory, can post the same bytes as another bulletin's.
+        """
 
     def acknowledged(self, origin: str, index: int) -> list[AcknowledgedLine]:
         """Every acknowledgement of one bulletin, in order."""

@@ -66,9 +66,10 @@ class MirrorStorage(SqliteStorage):
         with self._transaction() as db:
             _flag(db, flags)
 
-    def lacking(self, limit: int) -> list[int]:
-        """Bulletins whose body or wraps did not come with them."""
-        return [row[0] for row in self._rows("SELECT idx FROM lacking ORDER BY idx LIMIT ?", limit)]  # type: ignore[misc]
+    def lacking(self, start: int, limit: int) -> list[int]:
+        """Bulletins from ``start`` on whose body or wraps did not come with them."""
+        query = "SELECT idx FROM lacking WHERE idx >= ? ORDER BY idx LIMIT ?"
+        return [row[0] for row in self._rows(query, start, limit)]  # type: ignore[misc]
 
     def no_longer_lacking(self, indexes: Sequence[int]) -> None:
         """They are filled, or nobody has them any more."""

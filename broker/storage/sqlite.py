@@ -318,9 +318,10 @@ class SqliteStorage:
         """NULL where expunged."""
         return self._one("SELECT data FROM body WHERE idx = ?", index)
 
-    def body_index(self, sha256: bytes) -> int | None:
+    def body_indexes(self, sha256: bytes, kind: Kind) -> list[int]:
         """By index on the hash."""
-        return self._number("SELECT idx FROM body WHERE sha256 = ?", sha256)
+        query = "SELECT idx FROM body JOIN entry USING (idx) WHERE sha256 = ? AND kind = ? ORDER BY idx"
+        return [row[0] for row in self._rows(query, sha256, int(kind))]  # type: ignore[misc]
 
     def acknowledged(self, origin: str, index: int) -> list[AcknowledgedLine]:
         """Earliest first."""

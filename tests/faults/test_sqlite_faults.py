@@ -24,6 +24,7 @@ from broker.publisher import Publisher
 from broker.storage.contract import Halt
 from broker.storage.sqlite import SqliteStorage
 from protocol.entry import Entry
+from protocol.statements import Kind
 from tests.support.altering import replace
 from tests.support.checks import check_ledger
 from tests.support.faulty import READS
@@ -232,7 +233,8 @@ def test_a_read_that_fails_is_an_error_of_the_store(site: Site) -> None:
         **dict.fromkeys(("entry_bytes", "reread", "leaf_hashes", "tile", "tile_roots"), (0, 0)),
         **dict.fromkeys(("size", "governance", "newest_recorded", "newest_published", "halted", "bytes_used"), ()),
         **dict.fromkeys(("entry", "wraps", "body"), (9,)),
-        **dict.fromkeys(("seen", "directory", "body_index"), (bytes(32),)),
+        **dict.fromkeys(("seen", "directory"), (bytes(32),)),
+        "body_indexes": (bytes(32), Kind.BULLETIN),
         "first": ("pk-liaison", bytes(16)),
         "firsts": ([("pk-liaison", bytes(16))],),
         "deliveries": ("pk-liaison", 0, 9, 9),

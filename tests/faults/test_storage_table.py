@@ -37,7 +37,7 @@ from tests.support.world import ORIGINS, World, admit, line_about, open_ledger
 LOADED = 262  # bulletins that are there already: enough for a full tile
 ON_THE_WAY = (
     *("append", "record_root", "publish", "reread", "newest_recorded", "first", "firsts", "seen", "entry"),
-    *("entry_bytes", "deliveries", "wrap", "body", "body_index", "acknowledged", "expirable"),
+    *("entry_bytes", "deliveries", "wrap", "body", "body_indexes", "acknowledged", "expirable"),
 )
 WHEN_RELOADING = ("size", "leaf_hashes", "tile_roots", "tile", "governance", "halted", "directory", "entry", "seen")
 AT_THE_START = (*WHEN_RELOADING, "newest_recorded", "newest_published", "reread", "expirable")

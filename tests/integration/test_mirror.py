@@ -20,7 +20,7 @@ from tests.support.caller import Caller
 from tests.support.door import logged_in, post, refusal, until
 from tests.support.live import now_ms
 from tests.support.pair import follow, live_pair, mirror_path, world_of_two
-from tests.support.world import ORIGINS, World, digest_of, line_about, signing_key
+from tests.support.world import ORIGINS, World, digest_of, line_about, signed, signing_key
 
 PK, CN = ORIGINS["PK"], ORIGINS["CN"]
 
@@ -60,6 +60,20 @@ async def test_a_bulletin_posted_at_one_node_is_read_at_the_other(tmp_path: Path
             assert (body, wrap) == (item.body, item.wrap)
         async with logged_in(pair.nodes["CN"], "cn-embassy/desk") as other:
             assert bulletins_in((await parts_of(other))[PK]) == []
+
+
+async def test_a_body_that_is_posted_again_by_another_is_kept_from_nobody(tmp_path: Path) -> None:
+    """An agency that was sent it posts the same ciphertext at its own home, for others. SPEC 11.4.1."""
+    async with live_pair(tmp_path) as pair:
+        sent = pair.world.bulletin(to=("cn-liaison", "cn-embassy"), created=now_ms())
+        await said_at(pair.nodes["PK"], "pk-liaison/desk", sent)
+        await pair.level()
+        other = pair.world.bulletin(sender="cn-embassy", to=("pk-liaison",), created=now_ms())
+        statement = Bulletin.decode(other.statement).replace(body=Bulletin.decode(sent.statement).body)
+        again = signed(statement, "cn-embassy/desk", suite=1, body=sent.body).replace(wraps=other.wraps)
+        await said_at(pair.nodes["CN"], "cn-embassy/desk", again)
+        async with logged_in(pair.nodes["CN"], "cn-liaison/desk") as reader:
+            assert (await reader.body(statement.body))[0] == sent.body
 
 
 async def test_a_stream_brings_both_ledgers(tmp_path: Path) -> None:

@@ -391,7 +391,7 @@ async def test_a_body_that_did_not_come_is_asked_for_again(site: Site) -> None:
     bare = tuple(item.replace(body=None, wrap=None, withheld="missing") for item in part.items)
     await site.take(part.replace(items=bare))
     storage = site.mirror.storage
-    assert storage.lacking(9) == [receipt.index for receipt in receipts]
+    assert storage.lacking(0, 9) == [receipt.index for receipt in receipts]
 
     async def nothing(sha256: bytes) -> None:
         del sha256
@@ -407,7 +407,7 @@ async def test_a_body_that_did_not_come_is_asked_for_again(site: Site) -> None:
     part = site.part()
     await site.take(part.replace(items=tuple(item.replace(body=None, wrap=None) for item in part.items)))
     site.now += 2 * DAY_MS
-    assert (await site.mirror.complete(nothing), storage.lacking(9)) == (0, [])
+    assert (await site.mirror.complete(nothing), storage.lacking(0, 9)) == (0, [])
 
 
 async def test_a_mirror_says_what_the_ledger_says(site: Site) -> None:

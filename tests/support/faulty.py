@@ -30,7 +30,7 @@ READS = (
         "wraps",
         "together",
         "body",
-        "body_index",
+        "body_indexes",
         "acknowledged",
         "expirable",
     ),
