@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     large: int  # the large ledger
 
 
-QUICK = Plan(rounds=5, posts=1500, carried=800, fanned=64, audited=10_000, mirrored=10_000, large=100_000)
+QUICK = Plan(rounds=5, posts=1500, carried=800, fanned=64, audited=10_000, mirrored=5_000, large=100_000)
 FULL = Plan(rounds=7, posts=4000, carried=4000, fanned=256, audited=20_000, mirrored=100_000, large=1_000_000)
 
 
@@ -61,7 +61,7 @@ class Bench:
         for suite in (1, 2):
             self._told(f"single posts and batches, suite {suite}", lambda s=suite: admission(s, rounds, plan.posts))
             self._told(f"end to end, suite {suite}", lambda s=suite: self._beside(s))
-        self._told("two nodes", lambda: pair(rounds, plan.carried, plan.mirrored))
+        self._told("two nodes", lambda: pair(rounds, plan.carried // 2, plan.mirrored))
         self._told("publishing", lambda: publishing(rounds, plan.carried))
         self._told("fan-out", lambda: fanout(rounds, plan.fanned))
         self._told("size of the ledger", self._size)
