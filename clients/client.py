@@ -10,6 +10,7 @@ draft is kept before it is tried, an envelope before it is posted: a crash loses
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -127,15 +128,21 @@ class Client:
 
     async def sync(self, wait: int = 0) -> int:
         """Fetch, verify and keep everything that is there; how many entries came. ``wait`` seconds for the first."""
+        async with contextlib.aclosing(self.catch_up(wait)) as pages:
+            return sum([came async for came in pages])
+
+    async def catch_up(self, wait: int = 0) -> AsyncGenerator[int, None]:
+        """As ``sync``, but told after each page: a backlog may be long."""
         promised = self.promises.held()
-        came = await self.receiver.sync(wait)
+        async with contextlib.aclosing(self.receiver.pages(wait)) as pages:
+            async for came in pages:
+                yield came
         await self.promises.check(promised)
         await self.contradictions.review()
         await reopen(self)
         if not self._seeds_checked:
             self._seeds_checked = True
             destroy_old_seeds(self.home, now_ms())
-        return came
 
     def listen(self) -> AsyncGenerator[int, None]:
         """Keep what the node pushes, as it comes; how many entries, after each page (``clients/listening.py``)."""

@@ -22,7 +22,9 @@ async def listen(client: Client) -> AsyncGenerator[int, None]:
 
     Raises Unreachable when the link breaks: whoever listens decides how soon to try again.
     """
-    yield await client.sync()  # and with it whatever a sync makes good
+    async with contextlib.aclosing(client.catch_up()) as pages:  # and with it whatever a sync makes good
+        async for came in pages:
+            yield came
     refused = False
     while True:
         try:

@@ -7,7 +7,7 @@ home ledger is read on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,9 +48,11 @@ class Receiver:
         self._left.clear()
         self._skipped.clear()
 
-    async def sync(self, wait: int = 0) -> int:
-        """Fetch, verify and keep everything that is there; how many entries came. ``wait`` seconds for the first."""
-        came = 0
+    async def pages(self, wait: int = 0) -> AsyncGenerator[int, None]:
+        """Fetch, verify and keep everything that is there; how many entries came, after each page.
+
+        ``wait`` seconds for the first.
+        """
         self.begin()
         while True:
             self._skipped.clear()
@@ -64,9 +66,9 @@ class Receiver:
                 await self._client.promises.go_back(self._ledgers.home_origin, error)
                 continue
             wait = 0
-            came += taken.entries
+            yield taken.entries
             if not taken.more:
-                return came
+                return
 
     def _require_home(self, parts: Sequence[Part]) -> None:
         """A node serves its own ledger, whatever else; that it serves one mirror fewer is no tampering."""

@@ -36,6 +36,20 @@ async def test_it_keeps_what_is_pushed(tmp_path: Path) -> None:
                 assert not reader.state.alarms()
 
 
+async def test_a_backlog_is_told_page_by_page(tmp_path: Path) -> None:
+    """So what is owed to senders goes out meanwhile, and not after the last of ten thousand."""
+    world = world_of_today()
+    async with live_node(tmp_path, world) as node, logged_in(node, "pk-liaison/desk") as sender:
+        for _ in range(5):
+            await sender.post([world.bulletin(created=node.clock()) for _ in range(60)])
+        with seat(tmp_path, world, "cn-liaison", url=node.config.url) as reader:
+            async with reader, contextlib.aclosing(reader.listen()) as news:
+                came = [await anext(news)]
+                assert 0 < came[0] < node.ledger.head.size
+                while sum(came) < node.ledger.head.size:
+                    came.append(await anext(news))
+
+
 async def test_it_outlives_its_session(tmp_path: Path) -> None:
     """When the token ends it logs in again and goes on from its cursor; when the key has ended, it does not."""
     world = world_of_today()
