@@ -23,6 +23,7 @@ from broker.sealed import split_wraps, whole
 from keys.claims import check_head
 from keys.errors import BadSignature
 from keys.lognote import open_checkpoint
+from keys.signing import SignatureCheck
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.merkle import Frontier, leaf_hash, verify_consistency
 from protocol.page import Item, Part
@@ -100,9 +101,17 @@ class Recovery:
         if (head.exchange, head.origin) != (self._ledger.pin, self._ledger.origin):
             raise LedgerBroken("a peer gave another ledger for this node's own")
         try:
-            check_head(head, self._ledger.exchange)
+            self._require_signed(head)
         except (ProtocolError, BadSignature) as error:
             raise LedgerBroken(f"what a peer has of this ledger was not signed here: {error.detail}") from error
+
+    def _require_signed(self, head: TreeHead) -> None:
+        """By the key that this node has, whether its old ledger lists that already or not; or by one that it lists."""
+        key = self._node.keys.receipt.public
+        if head.signature is not None and head.signature.key_id == key.key_id:
+            SignatureCheck(key, head.message(), head.signature, 1).verify()
+        else:
+            check_head(head, self._ledger.exchange)
 
     async def _write(self, act: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._node.writer.disk, act)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from broker import mirror as module
 from broker.copies import Copies
+from broker.errors import LedgerBroken, StorageError
+from broker.mirror import PartRefused
+from broker.peer import PeerConfig
+from broker.peering import Peering
+from broker.recovery import Recovery
 from clients.transport import Wire
 from keys.replay import Replay
 from protocol import canonical
@@ -19,7 +26,7 @@ from protocol.errors import Malformed
 from protocol.page import Part
 from protocol.statements import Bulletin, Kind
 from tests.support.altering import replace
-from tests.support.mirroring import Site, entry_of, forged
+from tests.support.mirroring import Site, entry_of, forged, signed_head
 from tests.support.world import CONTENT, ORIGINS, open_ledger, signing_key
 
 LONG = replace(CONTENT, versions=(Version("en", "Long", "x" * 90_000),))
@@ -201,3 +208,43 @@ async def test_a_body_in_another_form_is_malformed(answer: object, monkeypatch: 
     monkeypatch.setattr(wire, "request", request)
     with pytest.raises(Malformed):
         await wire.body(bytes(32))
+
+
+async def test_what_became_durable_before_its_lane_ended_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits is woken, though the part came to nothing else: the next one says nothing of it."""
+    await site.take()
+    woken: list[int] = []
+    node: Any = SimpleNamespace(news=SimpleNamespace(wake_all=lambda: woken.append(site.mirror.size)))
+    wire: Any = SimpleNamespace(body=site.fetch)
+
+    async def never(*_: object) -> None:
+        raise AssertionError
+
+    lane = Peering(PeerConfig(ORIGINS["PK"]), site.mirror, node, never, never, never)  # type: ignore[arg-type]
+    receipt = site.post(site.world.bulletin())
+    site.publish()
+
+    def full(*_: object) -> None:
+        raise StorageError
+
+    monkeypatch.setattr(site.mirror.storage, "record_root", full)
+    with pytest.raises(StorageError):
+        await lane._take(wire, (site.part(),))
+    assert woken == [receipt.index + 1]
+    monkeypatch.undo()
+    with pytest.raises(PartRefused):
+        await lane._take(wire, (site.part(after=0),))
+    assert len(woken) == 1
+    assert (await site.take()).checkpoint
+
+
+async def test_a_restored_node_knows_its_own_newest_key(site: Site) -> None:
+    """Its old ledger does not list it yet, and what its peers hold was signed with it. SPEC 9.4.1."""
+    await site.take()
+    keys = SimpleNamespace(receipt=signing_key("PK/receipt-2"))
+    node: Any = SimpleNamespace(ledger=site.ledger, keys=keys)
+    recovery = Recovery(node)
+    for signer in ("PK", "PK/receipt-2"):
+        recovery._require_own(signed_head(site.part(), 1, bytes(32), signer))
+    with pytest.raises(LedgerBroken):
+        recovery._require_own(signed_head(site.part(), 1, bytes(32), "CN"))
