@@ -56,6 +56,10 @@ class PeerAway(Exception):
     """The peer does not answer, or not as a peer does; why."""
 
 
+class SessionOver(PeerAway):
+    """The session at the peer has had its time: the next one begins at once."""
+
+
 class PeerWire(Protocol):
     """A connection to a peer, logged in as this node. Every method raises PeerAway."""
 

@@ -17,7 +17,7 @@ import structlog
 
 from broker.errors import BrokerError
 from broker.mirror import Contradicted, Mirror, PartRefused, Taken
-from broker.peer import PeerAway, PeerConfig, PeerWire, Reach
+from broker.peer import PeerAway, PeerConfig, PeerWire, Reach, SessionOver
 from protocol.page import Part
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Peering:
             try:
                 await self._follow()
             except PeerAway as error:
-                self._note(str(error))
+                if not (self.connected and isinstance(error, SessionOver)):  # four times an hour, and nothing is wrong
+                    self._note(str(error))
             except Contradicted as error:
                 self._note(str(error))
                 await self._on_contradiction(self.mirror, error)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
 from broker.mirrors import digest_of
-from broker.peer import PeerAway, PeerWire, Reach
+from broker.peer import PeerAway, PeerWire, Reach, SessionOver
 from clients.clock import now_ms
 from clients.errors import ClientError, Declined
 from clients.transport import Wire
@@ -69,7 +69,8 @@ def _away() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise PeerAway(error.detail) from error
+        over = isinstance(error, Declined) and error.code == "not-logged-in"
+        raise (SessionOver if over else PeerAway)(error.detail) from error
     except ProtocolError as error:
         raise PeerAway(f"it answers what is no page: {error.detail}") from error
 

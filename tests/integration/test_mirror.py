@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from broker.node import Node
 from clients.transport import Wire
@@ -184,6 +185,20 @@ async def test_a_link_that_was_cut_delays_and_loses_nothing(tmp_path: Path) -> N
         await pair.level()
         async with logged_in(pair.nodes["CN"], "cn-liaison/desk") as reader:
             assert len(bulletins_in((await parts_of(reader))[PK])) == 5
+
+
+async def test_the_end_of_a_session_is_no_alarm(tmp_path: Path) -> None:
+    """It ends each quarter of an hour; the lane goes on in the next one, from where it was. SPEC 11.6.3."""
+    async with live_pair(tmp_path) as pair:
+        await pair.level()
+        pk, cn = pair.nodes["PK"], pair.nodes["CN"]
+        with capture_logs() as logged:
+            for session in list(pk.sessions._sessions.values()):
+                session.expires = 0
+            receipt = await said_at(pk, "pk-liaison/desk", pair.world.bulletin(created=now_ms()))
+            await until(lambda: pair.mirror("CN").size > receipt.index and cn.peers.state()[0]["connected"])
+        assert [line for line in logged if line["event"] == "peer-away" and line["origin"] == PK] == []
+        assert [line["entries"] for line in logged if line["event"] == "peer-followed"] != []
 
 
 async def test_a_peer_with_nothing_new_is_followed_all_the_same(tmp_path: Path) -> None:
