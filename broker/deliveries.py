@@ -10,7 +10,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from broker.ledger import Ledger, now_ms
 from broker.sessions import Session, reader_of
@@ -32,6 +32,8 @@ from protocol.treehead import TreeHead
 BODY_INLINE_BYTES_MAX = 64 * 1024
 READ_AHEAD_MIN = 4  # entries not at hand
 KEPT_BYTES_MAX = 16 * 1024 * 1024
+PATHS_KEPT_MAX = 8192  # what a reader of everything would have kept while the head stands still: 1.5 KiB each
+JOINTS_KEPT_MAX = 512  # anybody may claim to know any size
 _ITEM_BYTES = 2048  # what path, wrap and framing of an item come to, about
 
 
@@ -187,12 +189,14 @@ class Deliveries:
     def _joint(self, old: int, new: int) -> Consistency:
         joint = self._joints.get((old, new))
         if joint is None:
+            _make_room(self._joints, JOINTS_KEPT_MAX)
             joint = self._joints[old, new] = Consistency(old, new, self._tree.consistency(old, new))
         return joint
 
     def _path(self, index: int) -> tuple[bytes, ...]:
         path = self._paths.get(index)
         if path is None:
+            _make_room(self._paths, PATHS_KEPT_MAX)
             path = self._paths[index] = self._tree.inclusion(index, self.shown.head.size)
         return path
 
@@ -287,6 +291,12 @@ class Deliveries:
         """``expunged`` at the end of its retention; ``missing`` where a restored ledger still lacks it."""
         kept_ms = self._own.exchange.in_force.policy.retention_days * DAY_MS
         return "expunged" if header.expires + kept_ms <= self._clock() else "missing"
+
+
+def _make_room(kept: dict[Any, Any], most: int) -> None:
+    """Begin anew rather than keep more: what is asked for again and again is soon there again."""
+    if len(kept) >= most:
+        kept.clear()
 
 
 def _inline(header: Header | None, body: bytes | None) -> bytes | None:

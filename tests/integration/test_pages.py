@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import pytest
 
-from broker import pages
+from broker import deliveries, pages
 from broker.node import Node
 from protocol import limits
+from protocol.merkle import leaf_hash, verify_inclusion
 from protocol.page import Cursor
 from tests.support.door import logged_in
 from tests.support.live import live_node, world_of_today
@@ -54,3 +55,21 @@ async def test_what_is_kept_of_pages_is_bounded(tmp_path: Path, monkeypatch: pyt
         page, again = await asked_twice(node, 1024)
         assert again is not page
         assert again.data == page.data
+
+
+async def test_what_is_kept_of_proofs_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever sizes a reader claims to know, and however much it reads, while the ledger stands still."""
+    monkeypatch.setattr(deliveries, "PATHS_KEPT_MAX", 4)
+    monkeypatch.setattr(deliveries, "JOINTS_KEPT_MAX", 3)
+    world = world_of_today()
+    async with live_node(tmp_path, world) as node, logged_in(node, "pk-liaison/desk") as wire:
+        await wire.post([world.bulletin() for _ in range(MANY)])
+        size = node.ledger.head.size
+        for known in range(1, size):
+            (part,) = await wire.deliveries({ORIGIN: known}, {ORIGIN: known}, limit=2)
+            assert part.consistencies[0].old == known
+            for item in part.items:
+                verify_inclusion(leaf_hash(item.entry), item.index, size, list(item.path), part.head.root)
+        own = node.pages.own
+        assert len(own._paths) <= 4
+        assert len(own._joints) <= 3
