@@ -110,7 +110,7 @@ class Peering:
         part = next((part for part in parts if part.head.origin == self.mirror.origin), None)
         if part is None:
             raise PartRefused("its page has no part of its own ledger")
-        self.head_size, size = max(self.head_size, part.head.size), self.mirror.size
+        size = self.mirror.size
         try:
             taken = await self.mirror.take(part, wire.body)
         except BaseException as error:
@@ -119,6 +119,7 @@ class Peering:
             if self.mirror.size > size:  # it was durable already: no later part tells anybody of it
                 self._node.news.wake_all()
             raise
+        self.head_size = max(self.head_size, part.head.size)  # its signature holds
         if not self.connected:
             log.info("peer-followed", origin=self.mirror.origin, entries=self.mirror.size, head=self.head_size)
         self.connected, self.error, self.heard = True, "", self._node.clock()

@@ -238,6 +238,21 @@ async def test_what_became_durable_before_its_lane_ended_is_told(site: Site, mon
     assert (await site.take()).checkpoint
 
 
+async def test_a_size_that_nobody_signed_is_no_lag(site: Site) -> None:
+    """What `node peer status` shows is what the peer's node has put its name to."""
+    node: Any = SimpleNamespace(evidence=SimpleNamespace(suspect=lambda *_: None), clock=site.clock)
+    wire: Any = SimpleNamespace(body=site.fetch)
+
+    async def never(*_: object) -> None:
+        raise AssertionError
+
+    lane = Peering(PeerConfig(ORIGINS["PK"]), site.mirror, node, never, never, never)  # type: ignore[arg-type]
+    part = site.part()
+    with pytest.raises(PartRefused):
+        await lane._take(wire, (part.replace(head=part.head.replace(size=2**50)),))
+    assert lane.state()["lag_entries"] == 0
+
+
 async def test_a_restored_node_knows_its_own_newest_key(site: Site) -> None:
     """Its old ledger does not list it yet, and what its peers hold was signed with it. SPEC 9.4.1."""
     await site.take()
