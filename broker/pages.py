@@ -50,10 +50,6 @@ class Pages:
         """From now on a mirror is served too."""
         self._mirrored[deliveries.shown.origin] = deliveries
 
-    def leave_out(self, origin: str) -> None:
-        """A mirror that is no more."""
-        self._mirrored.pop(origin, None)
-
     def of(self, origin: str) -> Deliveries | None:
         """The deliveries of one ledger."""
         return self.own if origin == self.own.shown.origin else self._mirrored.get(origin)

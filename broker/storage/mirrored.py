@@ -61,11 +61,6 @@ class MirrorStorage(SqliteStorage):
                 (group.head, group.time),
             )
 
-    def flag(self, flags: Sequence[Flag]) -> None:
-        """What turned out later: an entry keeps its first flag."""
-        with self._transaction() as db:
-            _flag(db, flags)
-
     def lacking(self, start: int, limit: int) -> list[int]:
         """Bulletins from ``start`` on whose body or wraps did not come with them."""
         query = "SELECT idx FROM lacking WHERE idx >= ? ORDER BY idx LIMIT ?"
