@@ -122,6 +122,10 @@ class Deliveries:
         """Whether anything for this reader stands at ``after`` or beyond."""
         return bool(self._storage.deliveries(reader_of(session), after, self.shown.head.size, 1))
 
+    def delivers(self, session: Session, index: int) -> bool:
+        """Whether the entry there is one for this reader; what a mirror flagged is for nobody."""
+        return bool(self._storage.deliveries(reader_of(session), index, index + 1, 1))
+
     def forget(self) -> None:
         """Keep nothing, after bodies were expunged."""
         self._served.clear()

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from broker.errors import NodeHomeError
-from broker.storage.mirrored import Flag
+from broker.storage.mirrored import Flag, is_withheld
 from keys.auditing import LedgerAudit, Terms
 from keys.claims import Claims, check_head, open_signed
 from keys.errors import KeysError
@@ -171,8 +171,6 @@ class Check:
             self._db.execute("INSERT INTO is_body VALUES (?, ?, ?)", (index, statement.body, header.expires))
         else:
             self._db.execute("INSERT INTO is_statement VALUES (?, ?)", (digest, index))
-        if index in self._flags and entry.kind not in GOVERNANCE:
-            return
         if isinstance(statement, Acknowledgement):
             readers = [statement.sender, statement.to]
             lines = [
@@ -182,7 +180,8 @@ class Check:
             self._db.executemany("INSERT OR IGNORE INTO is_acknowledged VALUES (?, ?, ?, ?, ?, ?)", lines)
         if accepted is not None and accepted.directory is not None:
             self._db.execute("INSERT INTO is_body VALUES (?, ?, NULL)", (index, accepted.directory.hash))
-        self._db.executemany("INSERT INTO is_delivery VALUES (?, ?)", [(reader, index) for reader in readers])
+        if not (index in self._flags and is_withheld(entry.kind)):
+            self._db.executemany("INSERT INTO is_delivery VALUES (?, ?)", [(reader, index) for reader in readers])
 
     def tables(self) -> None:
         """Every table against what was derived, both ways."""

@@ -26,7 +26,7 @@ from protocol.entry import WRAP_BYTES, Entry, Link, Submission
 from protocol.errors import ProtocolError
 from protocol.header import Header
 from protocol.record import Record
-from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin, Kind, decode
+from protocol.statements import GOVERNANCE, LINKED, Acknowledgement, Bulletin, Kind, Statement, decode
 from protocol.times import DAY_MS
 from protocol.treehead import Receipt, TreeHead
 
@@ -293,20 +293,28 @@ class Ledger:
             yield from enumerate(self.storage.entry_bytes(at, min(stop, at + limits.TILE_HASHES)), at)
 
 
+def readers_of(statement: Statement) -> tuple[str, ...]:
+    """Whom an entry is for: those that it names, and of governance everyone."""
+    if isinstance(statement, Bulletin):
+        return tuple([addressee.agency for addressee in statement.header.addressees])
+    if isinstance(statement, Acknowledgement):
+        return statement.sender, statement.to
+    return (EVERYONE,)
+
+
 def new_entry(
     index: int, entry: Entry, data: bytes, submission: Submission, accepted: Accepted, exchange: Exchange
 ) -> NewEntry:
     """An accepted entry with what lies beside it, whom it is for, and under what it is found again."""
     statement = accepted.statement
-    found_by = index, entry.kind, data, merkle.leaf_hash(data), accepted.digest
+    found = index, entry.kind, data, merkle.leaf_hash(data), accepted.digest, readers_of(statement)
     if isinstance(statement, Bulletin):
         header = statement.header
         named = [exchange.seats_named(addressee, entry.time) for addressee in header.addressees]
         seats = [seat.signing.key_id for seats in named for seat in seats or ()]
         wraps = zip(seats, submission.wraps, strict=bool(submission.wraps))
         return NewEntry(
-            *found_by,
-            readers=tuple([addressee.agency for addressee in header.addressees]),
+            *found,
             bulletin=(header.sender, header.id),
             wraps=tuple([StoredWrap(*wrap) for wrap in wraps]),
             body=submission.body or None,  # none where a ledger is taken back from a copy that lacks it
@@ -318,7 +326,7 @@ def new_entry(
             AcknowledgedLine(line.origin, line.index, line.leaf, statement.sender, line.state, line.time)
             for line in statement.lines
         )
-        return NewEntry(*found_by, readers=(statement.sender, statement.to), acknowledged=lines)
+        return NewEntry(*found, acknowledged=lines)
     if accepted.directory is not None:
-        return NewEntry(*found_by, (EVERYONE,), body=submission.body, body_hash=accepted.directory.hash)
-    return NewEntry(*found_by, (EVERYONE,))
+        return NewEntry(*found, body=submission.body, body_hash=accepted.directory.hash)
+    return NewEntry(*found)

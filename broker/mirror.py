@@ -26,11 +26,11 @@ from dataclasses import dataclass, replace
 
 from broker.completion import finished
 from broker.errors import BrokerError
-from broker.ledger import new_entry
+from broker.ledger import new_entry, readers_of
 from broker.passage import VERIFY_THREADS, Arriving, Passage
 from broker.sealed import by_seat, split_wraps, whole
 from broker.storage.contract import EVERYONE, NewEntry, Published
-from broker.storage.mirrored import Flag, Mirrored, MirrorStorage
+from broker.storage.mirrored import Flag, Mirrored, MirrorStorage, is_withheld
 from broker.tree import Tree
 from keys.claims import SKEW_MS, check_head, open_signed
 from keys.errors import BadSignature
@@ -113,6 +113,7 @@ class Mirror:
 
     def _restore(self) -> None:
         """From the file: the same machine again, over governance alone; what was refused stays refused."""
+        self._late = 0  # whatever stands below it and is backdated has been flagged
         self._refused = {flag.index for flag in self.storage.flags() if not flag.effect}
         self._lookup = Arriving(self.storage, self._refused)
         self._replay = Replay(Exchange(self.origin, self.pin))
@@ -239,9 +240,9 @@ class Mirror:
         flagged = {flag.index for flag in flags}
         delivered, lacking = _without(flagged, new), [e.index for e in new if self._lacks(e) and e.index not in flagged]
         head = self._reached(part.head)
-        late = self._late_flag(floor)
-        encoded = canonical.encode(head.to_wire()) if head else b""
-        group = Mirrored(delivered, self.tree.take_new_tiles(), [*flags, *late], encoded, self._replay.time, lacking)
+        late, withdrawn = self._late_flags(floor)
+        encoded, tiles = canonical.encode(head.to_wire()) if head else b"", self.tree.take_new_tiles()
+        group = Mirrored(delivered, tiles, [*flags, *late], encoded, self._replay.time, lacking, withdrawn)
         await self._on_disk(lambda: self._write(group, published))
         self.size = self.tree.size
         self._grown.set()
@@ -283,17 +284,31 @@ class Mirror:
         if step.entry is not None and step.entry.time > now + SKEW_MS + AHEAD_MS_WAITED:
             return Flag(step.index, "time-ahead", None, f"{step.entry.time}, and it is {now}", effect=True)
         if step.entry is not None and step.index >= floor.size and step.entry.time < floor.time - SKEW_MS:
-            return Flag(step.index, "backdated", None, f"{step.entry.time}, after {floor.time} was signed", effect=True)
+            return _backdated(step.index, step.entry, floor)
         return None
 
-    def _late_flag(self, floor: _Floor) -> list[Flag]:
-        """(6) A newer checkpoint may show that the entry right behind it, which was here before, is backdated."""
-        if floor.size in {0, self._floor.size} or floor.size >= self.size:
-            return []
-        entry = self.storage.entry(floor.size)
-        if entry is None or entry.time >= floor.time - SKEW_MS:
-            return []
-        return [Flag(floor.size, "backdated", None, f"{entry.time}, after {floor.time} was signed", effect=True)]
+    def _late_flags(self, floor: _Floor) -> tuple[list[Flag], list[tuple[str, int]]]:
+        """(6) A newer checkpoint may show that entries behind it, which were here before, are backdated.
+
+        They come with their deliveries, which are withdrawn. As no entry that stands is older than one before it, the
+        first that is not backdated ends them.
+        """
+        flags, withdrawn = list[Flag](), list[tuple[str, int]]()
+        if floor == self._floor:
+            return flags, withdrawn
+        self._late = max(floor.size, self._late)
+        while self._late < self.size:
+            index = self._late
+            entry = None if index in self._refused else self.storage.entry(index)
+            if entry is not None and entry.time >= floor.time - SKEW_MS:
+                break
+            self._late += 1
+            if entry is None:
+                continue
+            flags.append(_backdated(index, entry, floor))
+            if is_withheld(entry.kind):
+                withdrawn += [(reader, index) for reader in readers_of(decode(entry.kind, entry.statement))]
+        return flags, withdrawn
 
     async def _new_entry(self, item: Item, step: Step, exchange: Exchange, fetch: Fetch) -> NewEntry:
         """An entry with what lies beside it: for agencies at home here the body and wraps, hashed and found right."""
@@ -354,6 +369,10 @@ class Mirror:
         return any(agency is not None and agency.home == self._home for agency in agencies)
 
 
+def _backdated(index: int, entry: Entry, floor: _Floor) -> Flag:
+    return Flag(index, "backdated", None, f"{entry.time}, after {floor.time} was signed", effect=True)
+
+
 def _require_follows(part: Part, size: int) -> None:
     """(1) Its entries are the next ones, and all of them up to its cursor."""
     indexes = [item.index for item in part.items]
@@ -377,9 +396,4 @@ def _refused_entry(item: Item, entry: Entry | None) -> NewEntry:
 
 def _without(flagged: set[int], entries: Sequence[NewEntry]) -> list[NewEntry]:
     """What is flagged is not delivered, governance excepted."""
-    return [
-        NewEntry(e.index, e.kind, e.data, e.leaf, e.digest, (), e.bulletin, e.wraps, e.body, e.body_hash, e.expires, ())
-        if e.index in flagged and e.kind not in GOVERNANCE
-        else e
-        for e in entries
-    ]
+    return [e.replace(readers=()) if e.index in flagged and is_withheld(e.kind) else e for e in entries]

@@ -208,7 +208,7 @@ async def get_body(request: web.Request) -> web.Response:
     refused = Problem("not-found", "there is no such body for you")
     for deliveries in node.pages.all():
         for index in deliveries.shown.storage.body_indexes(digest, Kind.BULLETIN):
-            entry = deliveries.shown.storage.entry(index)
+            entry = deliveries.shown.storage.entry(index) if deliveries.delivers(session, index) else None
             if entry is None:
                 continue
             try:

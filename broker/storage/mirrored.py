@@ -11,6 +11,7 @@ from broker.storage import sqlite
 from broker.storage.contract import NewEntry, NewTile
 from broker.storage.sqlite import SqliteStorage
 from protocol.record import Record
+from protocol.statements import GOVERNANCE
 
 SCHEMA = "mirror.sql"
 
@@ -38,6 +39,15 @@ class Mirrored:
     head: bytes  # empty where none is reached yet
     time: int
     lacking: Sequence[int] = ()
+    withdrawn: Sequence[tuple[str, int]] = ()  # deliveries, by reader, of what was here before it was flagged
+
+
+def is_withheld(kind: int) -> bool:
+    """Whether an entry of this kind, once flagged, is delivered to nobody; nothing else beside it is left out.
+
+    Governance goes to everyone all the same, as later links name it.
+    """
+    return kind not in GOVERNANCE
 
 
 def create(path: Path) -> None:
@@ -54,6 +64,7 @@ class MirrorStorage(SqliteStorage):
             if group.entries:
                 self._append(db, group.entries, group.tiles)
             _flag(db, group.flags)
+            db.executemany("DELETE FROM delivery WHERE agency = ? AND idx = ?", group.withdrawn)
             db.executemany("INSERT INTO lacking VALUES (?)", [(index,) for index in group.lacking])
             db.execute(
                 "INSERT INTO mirrored VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET "

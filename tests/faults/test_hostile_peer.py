@@ -13,12 +13,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from broker.mirrors import FOLDER, digest_of
 from broker.peer import PeerConfig, save_peers
 from broker.storage.mirrored import MirrorStorage
+from clients.errors import Declined
 from clients.transport import Wire
 from keys.fork import Fork, check
 from protocol.page import Part
+from protocol.statements import Bulletin
 from protocol.times import DAY_MS
 from protocol.treehead import Receipt
 from tests.support import hostile as lies
@@ -155,29 +159,37 @@ async def test_more_than_anyone_can_hold(tmp_path: Path) -> None:
 
 
 async def test_what_was_signed_for_and_breaks_a_rule_is_flagged(tmp_path: Path) -> None:
-    """False times, signatures that do not hold, what is no entry: kept, named, and delivered to nobody."""
+    """False times, signatures that do not hold, what is no entry: kept, named, and delivered to nobody.
+
+    Nor is a body, to somebody who knows its hash. SPEC 11.9.3.
+    """
     async with stand(tmp_path) as made:
         site, world = made.site, made.world
-        good = world.bulletin(created=site.now, expires=site.now + 3 * DAY_MS)
+        good, other = (world.bulletin(created=site.now, expires=site.now + 3 * DAY_MS) for _ in range(2))
+        ahead = site.now + 2 * DAY_MS
         bad = bytearray(good.signatures)
         bad[-2] ^= 1
         lie = forged(
             site,
             b"\x00garbage",
             entry_of(site, good.kind, good.statement, bytes(bad)),
-            entry_of(site, good.kind, good.statement, good.signatures, time=site.now + 2 * DAY_MS),
+            *(entry_of(site, one.kind, one.statement, one.signatures, time=ahead) for one in (good, other)),
         )
+        with_body = lie.items[-1].replace(body=other.body, wrap=b"".join(other.wraps))
+        lie = lie.replace(items=(*lie.items[:-1], with_body))
         size = site.mirror.size
         made.peer.truth = lambda after: lie if after == size else lie.replace(items=(), next=after)
         made.peer.endless = {"/v1/bodies/"}
         await made.told(None)
         made.peer.endless = set()
-        await until(lambda: len(made.mirrored()) == size + 3, 60)
-        assert made.flags() == ["entry-form", "bad-signature", "time-ahead"]
+        await until(lambda: len(made.mirrored()) == size + 4, 60)
+        assert made.flags() == ["entry-form", "bad-signature", "time-ahead", "time-ahead"]
         async with Wire(made.node.url) as wire:
             wire.log_in_as(signing_key("cn-liaison/desk"), world.pin, CN)
             parts = {part.head.origin: part for part in await wire.deliveries({PK: size}, {PK: size})}
             assert parts[PK].items == ()
+            with pytest.raises(Declined, match="not-found"):
+                await wire.body(Bulletin.decode(other.statement).body)
         await made.its_own_people()
         assert made.evidence() == []
 

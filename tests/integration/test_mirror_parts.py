@@ -19,11 +19,12 @@ from broker.storage.mirrored import Mirrored
 from keys.finding import Report
 from protocol.content import Version
 from protocol.entry import Entry, Link
-from protocol.statements import Bulletin, Kind
+from protocol.statements import AcknowledgementLine, Bulletin, Kind
 from protocol.times import DAY_MS
+from protocol.treehead import Receipt
 from tests.support.altering import replace
 from tests.support.mirroring import Site, entry_of, forged, signed_head
-from tests.support.world import CONTENT, NOW, ORIGINS, World, signed, signing_key
+from tests.support.world import CONTENT, NOW, ORIGINS, World, line_about, signed, signing_key
 
 SKEW_MS = 60_000
 
@@ -250,6 +251,13 @@ async def test_a_store_that_fails_leaves_the_mirror_as_it_was(site: Site, monkey
 # What is kept, flagged, and never delivered
 
 
+def line_of(site: Site, receipt: Receipt) -> AcknowledgementLine:
+    """What a recipient says of a bulletin that the peer's ledger has."""
+    entry = site.ledger.storage.entry(receipt.index)
+    assert isinstance(entry, Entry)
+    return line_about(ORIGINS["PK"], receipt.index, entry, time=site.now)
+
+
 async def refused_index(site: Site, *entries: bytes) -> int:
     """Where the first of entries stands that the mirror took from an operator who lies."""
     index = site.mirror.size
@@ -351,21 +359,48 @@ async def test_an_entry_ahead_of_this_clock_is_taken_when_its_time_has_come(site
 
 @pytest.mark.parametrize("late", [False, True])
 async def test_an_entry_from_before_a_checkpoint_without_it_is_flagged(site: Site, late: bool) -> None:
-    """(6) Whichever came here first. SPEC 11.9.2."""
+    """(6) Whichever came here first; it is delivered to nobody, from then on, and fsck knows. SPEC 11.9.2, 11.9.3."""
+    target = site.post(site.world.bulletin(to=("pk-site-security",), feed="sites"))
     await site.take()
-    bulletin = site.world.bulletin(created=site.now - SKEW_MS)
-    backdated = entry_of(site, bulletin.kind, bulletin.statement, bulletin.signatures)
+    posted = [
+        site.world.bulletin(created=site.now - SKEW_MS),
+        site.world.acknowledgement("pk-site-security", "pk-liaison", [line_of(site, target)]),
+        site.world.suspension("pk-site-security"),
+    ]
+    backdated = [entry_of(site, one.kind, one.statement, one.signatures) for one in posted]
+    backdated.insert(1, b"no entry")
     site.now += SKEW_MS + 1000
     note = site.publish()
     if not late:
         await site.take()
-    part = forged(site, backdated)
-    index = site.mirror.size
+    part = forged(site, *backdated)
+    first = site.mirror.size
     await site.take(part)
     if late:
-        assert site.mirror.flagged == []
+        assert [(flag.index, flag.name) for flag in site.mirror.flagged] == [(first + 1, "entry-form")]
+        assert site.served(first) == [first, first + 3]
         await site.take(part.replace(items=(), checkpoint=note))
-    assert [(flag.index, flag.name, flag.effect) for flag in site.mirror.flagged] == [(index, "backdated", True)]
+    flags = [(flag.index - first, flag.name, flag.effect) for flag in site.mirror.flagged]
+    assert flags == [(0, "backdated", True), (1, "entry-form", False), *((at, "backdated", True) for at in (2, 3))]
+    assert site.served(first) == [first + 3]
+    assert site.mirror.storage.deliveries("pk-site-security", first, first + 4, 9) == [first + 3]
+    assert len(site.mirror.storage.acknowledged(ORIGINS["PK"], target.index)) == 1
+    assert checked(site).findings == ()
+
+
+async def test_a_checkpoint_signed_anew_shows_backdated_entries_too(site: Site) -> None:
+    """(6) Of the same size, but later. SPEC 11.9.2."""
+    await site.take()
+    site.publish()
+    await site.take()
+    bulletin = site.world.bulletin(created=site.now - SKEW_MS)
+    backdated = entry_of(site, bulletin.kind, bulletin.statement, bulletin.signatures)
+    part, first = forged(site, backdated), site.mirror.size
+    await site.take(part)
+    assert site.mirror.flagged == []
+    site.now += SKEW_MS + 1000
+    await site.take(part.replace(items=(), checkpoint=site.publish()))
+    assert [(flag.index, flag.name) for flag in site.mirror.flagged] == [(first, "backdated")]
 
 
 @pytest.mark.parametrize("what", ["body", "wraps", "both"])

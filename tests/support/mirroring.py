@@ -8,11 +8,13 @@ from pathlib import Path
 from broker.deliveries import Deliveries
 from broker.ledger import Ledger
 from broker.mirror import Mirror, Taken
+from broker.pages import Pages
 from broker.publisher import Publisher
 from broker.sessions import Session, speaker_of
 from broker.standing import Standing
 from broker.storage import mirrored
 from broker.storage.mirrored import MirrorStorage
+from protocol import limits
 from protocol.entry import Entry, Submission
 from protocol.merkle import leaf_hash
 from protocol.page import Item, Part
@@ -35,6 +37,7 @@ class Site:
         self._deliveries = Deliveries(self.ledger, self.ledger, Standing(), lambda _: None, self.clock)
         self.asked: list[bytes] = []  # bodies that the mirror fetched
         self.mirror = self.open_mirror()
+        self._pages: Pages | None = None
 
     def reopen_peer(self) -> None:
         """With nothing at hand that was read before."""
@@ -70,11 +73,25 @@ class Site:
 
     def part(self, limit: int = 256, after: int | None = None) -> Part:
         """What the peer's node gives a mirror that stands where this one does."""
-        speaker = speaker_of(self.ledger.exchange, signing_key("CN").public.key_id, self.now)
-        assert speaker is not None
-        session = Session(b"", self.now, speaker, self.ledger.exchange)
         start = self.mirror.size if after is None else after
-        return self._deliveries.part(session, start, start, limit)
+        return self._deliveries.part(self._session("CN"), start, start, limit)
+
+    def served(self, after: int) -> list[int]:
+        """What CN's node, which keeps its pages, serves to an agency there of the mirror."""
+        if self._pages is None:
+            own = open_ledger(self.folder, self.world, "CN", self.now)
+            own_part, mirrored_part = (
+                Deliveries(shown, own, Standing(), lambda _: None, self.clock) for shown in (own, self.mirror)
+            )
+            self._pages = Pages(own_part)
+            self._pages.serve(mirrored_part)
+        page = self._pages.page(self._session("cn-liaison/desk"), {ORIGINS["PK"]: after}, {}, limits.PAGE_ENTRIES_MAX)
+        return [item.index for part in page.parts if part.head.origin == ORIGINS["PK"] for item in part.items]
+
+    def _session(self, key: str) -> Session:
+        speaker = speaker_of(self.ledger.exchange, signing_key(key).public.key_id, self.now)
+        assert speaker is not None
+        return Session(b"", self.now, speaker, self.ledger.exchange)
 
     async def take(self, part: Part | None = None) -> Taken:
         """Into the mirror; large bodies are fetched from the peer's store."""
@@ -92,6 +109,8 @@ class Site:
         """Both files."""
         self.mirror.close()
         self.ledger.storage.close()
+        if self._pages is not None:
+            self._pages.own.shown.storage.close()
 
 
 def signed_head(part: Part, size: int, root: bytes, signer: str = "PK") -> TreeHead:
