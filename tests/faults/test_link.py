@@ -133,7 +133,8 @@ async def test_a_slow_link(tmp_path: Path) -> None:
     async with near_border(tmp_path, 5) as (both, _), both.at_work(0.2):
         for link in both.links.values():
             link.delay_s, link.bytes_per_second = 0.05, 64_000
-        await asyncio.sleep(2)
+        handed = both.record.handed.values()
+        await until(lambda: min(reader.total() for reader in handed) >= 6, 60)
 
 
 class Meddler:
