@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +29,7 @@ from keys.finding import joined
 from keys.keyring import write_private
 from keys.secret import Secret
 from khunjerab import peering, repair
+from khunjerab.logform import LogJson, logs_json
 from khunjerab.readiness import readiness
 from protocol.directory import Directory
 from protocol.entry import Submission
@@ -108,12 +108,7 @@ def enter_first_directory(folder: Path, passphrase: Secret, path: Path, signatur
 
 
 @app.command()
-def serve(
-    ctx: typer.Context,
-    log_json: Annotated[
-        bool | None, typer.Option("--log-json/--log-text", help="How to log; text on a terminal, else JSON.")
-    ] = None,
-) -> None:
+def serve(ctx: typer.Context, log_json: LogJson = None) -> None:
     """Run the node until SIGTERM or SIGINT."""
     from khunjerab.serving import run_node
 
@@ -122,7 +117,7 @@ def serve(
     if not home.config.pin:
         raise UsageError("this node has no directory yet", "khunjerab node init --directory D.json SIG…")
     passphrase = find_passphrase(context.passphrase_file)
-    run_node(home, passphrase, log_json=not sys.stderr.isatty() if log_json is None else log_json)
+    run_node(home, passphrase, log_json=logs_json(log_json))
 
 
 @app.command()

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +24,7 @@ from clients.screen import emit, out, say
 from keys.keyring import write_private
 from keys.lognote import CosignerKeys
 from keys.secret import Secret
+from khunjerab.logform import LogJson, logs_json
 from protocol.times import format_time
 
 app = typer.Typer(help="Make, run and look at a witness: it cosigns logs that extend.", no_args_is_help=True)
@@ -70,17 +70,12 @@ def add(
 
 
 @app.command()
-def serve(
-    ctx: typer.Context,
-    log_json: Annotated[
-        bool | None, typer.Option("--log-json/--log-text", help="How to log; text on a terminal, else JSON.")
-    ] = None,
-) -> None:
+def serve(ctx: typer.Context, log_json: LogJson = None) -> None:
     """Run the witness until SIGTERM or SIGINT."""
     context = context_of(ctx)
     home = WitnessHome(context.home)
     keys = home.keys(find_passphrase(context.passphrase_file))
-    logs.configure(Budget(60, time.monotonic), as_json=not sys.stderr.isatty() if log_json is None else log_json)
+    logs.configure(Budget(60, time.monotonic), as_json=logs_json(log_json))
     with home.locked():
         asyncio.run(_serve(home, keys))
 
