@@ -109,7 +109,7 @@ class Peers:
         self._lanes[config.origin] = lane, asyncio.create_task(lane.run(), name=f"peer {config.origin}")
 
     async def _on_taken(self, mirror: Mirror, taken: Taken) -> None:
-        """Governance first: nothing is served by a state that the other nation has ended."""
+        """Governance first: nothing is served by a state that another nation has ended."""
         if taken.governance:
             await self._copies.enter(mirror)
         if taken.readers:

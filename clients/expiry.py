@@ -40,7 +40,7 @@ def directory_warnings(exchange: Exchange, now: int) -> list[str]:
     directory = exchange.in_force
     left = directory.expires - now
     what = f"directory version {directory.version}"
-    todo = f"the custodians of both nations sign version {directory.version + 1}"
+    todo = f"the custodians of every nation sign version {directory.version + 1}"
     if left > DIRECTORY_DAYS * DAY_MS:
         return []
     if left > 0:

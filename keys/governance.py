@@ -1,6 +1,6 @@
 """Governance before the judge (SPEC §12.2): directories, key bundles, revocations, suspensions.
 
-A grant needs both nations; whoever can grant a key can end it alone. The numbers of the steps are keys/judge.py's.
+A grant needs every nation; whoever can grant a key can end it alone. The numbers of the steps are keys/judge.py's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The text form of labels (SPEC §6.4), one grammar for both nations.
+"""The text form of labels (SPEC §6.4), one grammar for every nation.
 
     [POLICY:]LEVEL[★DATE][//COMPARTMENT,…]//REL XXX[, YYY][//CAVEAT…]
 

@@ -21,7 +21,7 @@ CHINA = ("公开", "内部", "秘密", "机密", "绝密")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What both nations agreed for the whole exchange. The defaults are those of DESIGN §5."""
+    """What all nations agreed for the whole exchange. The defaults are those of DESIGN §5."""
 
     equivalence: Equivalence = field(
         default_factory=lambda: Equivalence(

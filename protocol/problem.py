@@ -39,7 +39,7 @@ CODES: dict[str, tuple[int, str]] = {
     "expired": (422, "write it anew with a later expiry"),
     "expires-too-late": (422, "choose an earlier expiry"),
     "created-in-future": (422, "set this machine's clock"),
-    "directory-expired": (422, "the custodians of both nations publish the next version"),
+    "directory-expired": (422, "the custodians of every nation publish the next version"),
     "directory-missing": (422, "post the JSON with the statement"),
     "directory-mismatch": (422, "post the JSON that the statement names"),
     "bundle-times": (422, "issue the bundle anew"),

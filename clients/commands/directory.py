@@ -1,4 +1,4 @@
-"""``khunjerab directory``: draft, read, sign, check and publish the list that both nations agree on."""
+"""``khunjerab directory``: draft, read, sign, check and publish the list that all its nations agree on."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def check(
         _show_review(directory, review)
     if review.refused is not None:
         raise Declined(f"it may not be published yet: {review.refused.detail}", "", review.refused.code)
-    say("both nations have signed: khunjerab directory publish, or for version 1 khunjerab node init --directory")
+    say("every nation has signed: khunjerab directory publish, or for version 1 khunjerab node init --directory")
 
 
 def _exchange(directory: Directory, before: Directory | None) -> Exchange:
@@ -212,7 +212,7 @@ def _as_json(directory: Directory, review: Review) -> dict[str, object]:
 async def publish(
     ctx: typer.Context, file: File, signatures: Annotated[list[Path], typer.Argument(metavar="SIG…")]
 ) -> None:
-    """Post a signed version at this home's node; the other nation's node mirrors it, or its custodian posts it too."""
+    """Post a signed version at this home's node; other nations' nodes mirror it, or their custodians post it too."""
     home = open_home(ctx)
     directory = read(file)
     if directory.version == 1:

@@ -30,6 +30,7 @@ from tests.support.world import (
     kem_seed,
     node_keys,
     open_ledger,
+    origin_of,
     seed,
     signing_key,
 )
@@ -75,7 +76,7 @@ async def live_node(
     if not path.exists():
         open_ledger_here(folder, world, nation)
     url = f"http://127.0.0.1:{port}"
-    config = NodeConfig(ORIGINS[nation], nation, url, f"127.0.0.1:{port}", "", world.pin.hex())
+    config = NodeConfig(origin_of(nation), nation, url, f"127.0.0.1:{port}", "", world.pin.hex())
     keys = node_keys(nation)
     cosigned = folder / f"{nation.lower()}-witness.db"
     if not cosigned.exists():

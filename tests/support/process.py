@@ -20,7 +20,7 @@ from broker.storage import sqlite
 from broker.witness import store as witness_store
 from keys.keyring import Keyring, seal_keyring, write_private
 from tests.support.live import PASSPHRASE, free_port, now_ms
-from tests.support.world import ORIGINS, World, admit, seed, signing_key
+from tests.support.world import World, admit, origin_of, seed, signing_key
 
 _CHEAP_MEMORY_BYTES = 64 * 1024  # Argon2id for a passphrase of nobody
 _SECONDS_TO_START = 60
@@ -31,7 +31,7 @@ def make_home(folder: Path, world: World, *, admin: bool = False, nation: str = 
     """The home of a nation's node, with the keys that ``world`` knows it by and the founding in its ledger."""
     listen = f"127.0.0.1:{free_port()}"
     config = NodeConfig(
-        origin=ORIGINS[nation],
+        origin=origin_of(nation),
         nation=nation,
         url=f"http://{listen}",
         listen=listen,

@@ -56,7 +56,6 @@ from tests.support.altering import replace
 
 NOW = parse_time("2026-11-24T08:00:00Z")  # when every world begins; its first bundles start here
 HOUR_MS, BUNDLE_MS = 3_600_000, 31 * DAY_MS
-ORIGINS = {"PK": "pk.khunjerab.test/ledger", "CN": "cn.khunjerab.test/ledger"}
 CUSTODIANS = ("pk-custodian-1", "pk-custodian-2", "cn-custodian-1", "cn-custodian-2")
 OFFICIAL = ("publish", "subscribe")
 CONTENT = Content(
@@ -76,6 +75,14 @@ _KINDS: dict[type[Statement], Kind] = {
     Suspension: Kind.SUSPENSION,
 }
 _numbers = itertools.count(1)
+
+
+def origin_of(nation: str) -> str:
+    """What the ledger of a nation is called."""
+    return f"{nation.lower()}.khunjerab.test/ledger"
+
+
+ORIGINS = {nation: origin_of(nation) for nation in ("PK", "CN")}
 T = TypeVar("T", Agency, Nation, Feed, Node)
 
 
@@ -107,7 +114,7 @@ def kem_key(name: str) -> KemKey:
 @functools.cache
 def node_keys(nation: str) -> NodeKeys:
     """What the node of a nation signs with."""
-    origin = ORIGINS[nation]
+    origin = origin_of(nation)
     return NodeKeys(
         signing_key(nation),
         LogSigner(origin, seed(f"{nation}/log/ed25519", 32), seed(f"{nation}/log/mldsa44", 32)),
@@ -130,15 +137,15 @@ def agency(id_: str, clearance: str, *compartments: str, roles: tuple[str, ...] 
     of = id_[:2].upper()
     identity = signing_key(f"{id_}/identity").public
     name = id_.replace("-", " ").title()
-    return Agency(id_, of, name, ORIGINS[of], identity, Clearance(of, clearance, compartments), roles)
+    return Agency(id_, of, name, origin_of(of), identity, Clearance(of, clearance, compartments), roles)
 
 
 def node(of: str, url: str = "") -> Node:
     """A nation's node."""
     keys = node_keys(of)
     log, cosigner = tuple(keys.log.vkeys()), tuple(keys.cosigner.vkeys())
-    url = url or f"https://{ORIGINS[of].split('/')[0]}"
-    return Node(ORIGINS[of], of, url, log, cosigner, keys.receipt.public, ())
+    url = url or f"https://{origin_of(of).split('/')[0]}"
+    return Node(origin_of(of), of, url, log, cosigner, keys.receipt.public, ())
 
 
 def first_directory() -> Directory:
@@ -255,11 +262,16 @@ class World:
 
     # Governance
 
+    def custodians(self, of: str = "") -> list[str]:
+        """Of one nation, or of all."""
+        nations = [nation for nation in self.directory.nations if of in {"", nation.id}]
+        return [authority.name for nation in nations for authority in nation.authorities]
+
     def publication(self, *signers: str) -> Submission:
         """The directory with its JSON, signed by every custodian unless told otherwise."""
         data = self.directory.encode()
         version = DirectoryVersion(self.directory.version, len(data), self.directory.hash, self.directory.previous)
-        return signed(version, *(signers or CUSTODIANS), body=data)
+        return signed(version, *(signers or self.custodians()), body=data)
 
     def key_bundle(self, agency: str, **changes: Any) -> Submission:
         """The newest bundle of an agency, under its identity key."""
@@ -280,7 +292,7 @@ class World:
         """Of an agency, or with ``lifts`` its end; signed by its nation's custodians."""
         fields: dict[str, Any] = {"exchange": self.pin, "created": self.now, "reason": "under inquiry"}
         suspension = Suspension(agency=agency, **fields | changes)
-        return signed(suspension, *(by or [name for name in CUSTODIANS if name[:2] == agency[:2]]))
+        return signed(suspension, *(by or self.custodians(agency[:2].upper())))
 
     # Bulletins and acknowledgements
 
@@ -356,7 +368,7 @@ def open_ledger(folder: Path, world: World | None = None, nation: str = "PK", no
     new = not path.exists()
     if new:
         sqlite.create(path)
-    ledger = Ledger(sqlite.SqliteStorage(path), ORIGINS[nation], world.pin, signing_key(nation))
+    ledger = Ledger(sqlite.SqliteStorage(path), origin_of(nation), world.pin, signing_key(nation))
     for submission in world.founding() if new else ():
         admit(ledger, submission, now)
     return ledger
