@@ -12,6 +12,7 @@ from broker.sessions import Session
 from broker.standing import Standing
 from broker.writer import Writer
 from protocol.entry import Submission
+from protocol.errors import ProtocolError
 from protocol.problem import Problem
 from protocol.signing import decode_signatures
 from protocol.statements import Acknowledgement, Bulletin, KeyBundle, Statement, decode
@@ -44,6 +45,15 @@ class Door:
         _require_speaks_for(session, submission, statement)
         self._require_home(statement)
         return self._writer.submit(submission)
+
+    def post_among(self, session: Session, envelope: bytes) -> asyncio.Future[Receipt]:
+        """Admit one of many: whatever refuses it is told by the future, and stops no other."""
+        try:
+            return self.post(session, envelope)
+        except (Problem, ProtocolError) as refused:
+            receipt = asyncio.get_running_loop().create_future()
+            receipt.set_exception(refused)
+            return receipt
 
     def _require_home(self, statement: Statement) -> None:
         """(0) A bundle is posted at its agency's home; an agency that moved here acts once its old ledger shows it."""

@@ -72,6 +72,7 @@ class _State(Collector):
             ("khunjerab_storage_failing", "1 where the last append failed."): node.writer.failure is not None,
             ("khunjerab_sessions", "Sessions open."): len(node.sessions),
             ("khunjerab_streams", "Streams open."): len(node.subscribers),
+            ("khunjerab_submitters", "Streams of submissions open."): len(node.submitters),
             ("khunjerab_directory_version", "The directory in force."): directory.version,
             ("khunjerab_directory_days_left", "Until it ends."): days_left(directory.expires, now),
             ("khunjerab_grace_days_left", "Until no bulletin is admitted."): days_left(grace_ends, now),

@@ -31,6 +31,7 @@ from broker.publisher import Publisher
 from broker.sessions import Sessions
 from broker.standing import Standing
 from broker.storage.contract import Storage
+from broker.submitters import Submitters
 from broker.subscribers import Subscribers
 from broker.witness.asking import Asking, Connect
 from broker.witness.logs import PeersLogs
@@ -90,6 +91,7 @@ class Node:
         self.writer.on_written = self.pages.own.remember
         self.mirrors = Mirrors(home, config.origin, self.ledger.pin, clock, lambda: self.ledger.exchange.versions)
         self.door = Door(self.ledger, self.writer, Moves(self.ledger, self.mirrors), self.standing, clock)
+        self.submitters = Submitters(self.sessions, self.standing)
         self.peers = Peers(self, home, reach)
         self.evidence.on_kept = self._warn_readers
         self.evidence.readers = [self.peers.read_tile, self.peers.read_mirrored_tile]
@@ -166,6 +168,7 @@ class Node:
         self.standing.stopping = True
         self.news.wake_all()
         self.subscribers.wake_all()
+        self.submitters.end_ended()
 
     async def stop(self) -> None:
         """Finish what was taken, sign a last checkpoint, close the store."""
@@ -225,6 +228,7 @@ class Node:
 
     async def _sweep(self) -> None:
         self.subscribers.wake_ended()
+        self.submitters.end_ended()
 
     async def _checkpoint_wal(self) -> None:
         """Of the own ledger and every mirror: none does it inline."""
@@ -284,6 +288,7 @@ class Node:
             },
             "sessions": len(self.sessions),
             "streams": len(self.subscribers),
+            "submitters": len(self.submitters),
             "evidence": [held.to_json() for held in self.evidence.all()],
             "witnesses": self.asking.state() if self.asking is not None else [],
             "cosigns": self.witness is not None,

@@ -115,7 +115,7 @@ class Subscribers:
                         raise Problem("not-logged-in", "what this session may read has changed")
                     page = subscriber.next_page(self._pages)
                     if page is not None:
-                        await _send_in_time(send, page.data)
+                        await send_in_time(send, page.data)
                         self._metrics.entries_sent.inc(page.entries)
                     if page is None and subscriber.caught_up:
                         await subscriber.woken.wait()
@@ -144,9 +144,10 @@ class Subscribers:
             subscriber.woken.set()
 
 
-async def _send_in_time(send: Send, data: bytes) -> None:
+async def send_in_time(send: Send, data: bytes) -> None:
+    """What a reader does not take in time ends its stream: that is the Problem which this raises."""
     try:
         async with asyncio.timeout(SEND_SECONDS_MAX):
             await send(data)
     except TimeoutError:
-        raise Problem("request-timeout", f"the reader did not take a page in {SEND_SECONDS_MAX} s") from None
+        raise Problem("request-timeout", f"the reader did not take a message in {SEND_SECONDS_MAX} s") from None

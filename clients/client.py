@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Self
@@ -44,7 +44,7 @@ from protocol.entry import Submission
 from protocol.names import format_id
 from protocol.parties import Node
 from protocol.problem import Problem
-from protocol.treehead import Receipt
+from protocol.treehead import Receipt, TreeHead
 
 if TYPE_CHECKING:
     from clients.transport import Wire
@@ -187,17 +187,21 @@ class Client:
         (answer,) = await self.wire.post([submission])
         if isinstance(answer, Problem):
             raise Declined(f"{answer.code}: {answer.detail}", answer.hint, answer.code) from answer
-        return self.checked(submission, answer)
+        ((_, receipt),) = self.checked([(submission, answer)])
+        return receipt
 
-    def checked(self, submission: Submission, answer: Receipt) -> Receipt:
-        """A receipt that holds. Raises Tampering, and keeps it as evidence."""
-        try:
-            return self.sender.checked_receipt(submission, answer)
-        except Tampering as found:
-            with self.state.transaction():
-                self.state.add_alarm(now_ms(), found.check, found.origin, found.index, found.detail)
-                self.state.add_evidence(now_ms(), found.origin, found.index or 0, "receipt", answer.encode())
-            raise
+    def checked(self, answered: Sequence[tuple[Submission, Receipt]]) -> list[tuple[Submission, Receipt]]:
+        """Receipts that hold; a head that they share is verified once. Raises Tampering, and keeps it as evidence."""
+        heads, held = set[TreeHead](), []
+        for submission, answer in answered:
+            try:
+                held.append((submission, self.sender.checked_receipt(submission, answer, heads)))
+            except Tampering as found:
+                with self.state.transaction():
+                    self.state.add_alarm(now_ms(), found.check, found.origin, found.index, found.detail)
+                    self.state.add_evidence(now_ms(), found.origin, found.index or 0, "receipt", answer.encode())
+                raise
+        return held
 
     async def post_governance(self, submission: Submission) -> Receipt:
         """Post governance, and take it in."""

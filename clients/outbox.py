@@ -41,6 +41,11 @@ class Outbox(Store):
         )
         return [self._outgoing(*row) for row in rows.fetchall()]
 
+    def waiting(self) -> list[bytes]:
+        """The ids of what is still to be sent, as it was written: all of it may be too much to hold."""
+        query = "SELECT id FROM outbox WHERE state IN (?, ?) ORDER BY rowid"
+        return [number for (number,) in self._db.execute(query, OPEN)]
+
     def outgoing(self, number: bytes) -> Outgoing | None:
         """One bulletin of the outbox."""
         query = "SELECT sealed, envelope, receipt, state, problem FROM outbox WHERE id = ?"

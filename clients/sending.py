@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clients.bulk import send_in_batches
+from clients.bulk import send_in_bulk
 from clients.clock import now_ms
 from clients.drafts import Draft
 from clients.errors import Declined, Tampering, Unreachable, UsageError
@@ -23,7 +23,7 @@ from protocol.entry import Entry, Submission
 from protocol.errors import ProtocolError
 from protocol.header import Header, Recipient
 from protocol.statements import Bulletin
-from protocol.treehead import Receipt
+from protocol.treehead import Receipt, TreeHead
 
 if TYPE_CHECKING:
     from clients.client import Client
@@ -124,7 +124,7 @@ class Sender:
         """Oldest first, so that what depends on another comes after it; what still waits where the node is silent."""
         async with self._client.turn:
             with contextlib.suppress(Unreachable):
-                await send_in_batches(self._client)
+                await send_in_bulk(self._client)
                 for outgoing in self._state.outbox(*OPEN):
                     await self._send_quietly(outgoing)
         return [outgoing.draft for outgoing in self._state.outbox(*OPEN)]
@@ -257,15 +257,19 @@ class Sender:
                 self._state.set_outgoing(header.id, "receipted", receipt=receipt.encode())
                 self._state.count_receipt(header)
 
-    def checked_receipt(self, submission: Submission, receipt: Receipt) -> Receipt:
-        """The receipt with its entry, which makes it evidence by itself. Raises Tampering if it is for another."""
+    def checked_receipt(self, submission: Submission, receipt: Receipt, heads: set[TreeHead]) -> Receipt:
+        """The receipt with its entry, which makes it evidence by itself. Raises Tampering if it is for another.
+
+        ``heads`` are those that were found to hold; this one's is added.
+        """
         entry = Entry(submission.kind, submission.statement, submission.signatures, receipt.time, receipt.link)
         try:
             receipt.leaf_of(entry)
         except ProtocolError as error:
             raise Tampering("receipt", error.detail, receipt.head.origin, receipt.index) from error
-        if self._client.exchange.directory is not None:
+        if self._client.exchange.directory is not None and receipt.head not in heads:
             self._client.replica.check_signed(receipt.head)
+            heads.add(receipt.head)
         return receipt.replace(entry=receipt.entry or entry.encode())
 
 

@@ -8,7 +8,8 @@ import hmac
 import json
 import os
 import ssl
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import aiohttp
@@ -215,32 +216,38 @@ class Wire:
         Ends only by raising: Declined where the session has ended, which the next call opens anew; Unreachable; or
         UpgradeRefused. Close it (``contextlib.aclosing``) when done.
         """
+        params = {"after": format_cursor(after), "known": format_cursor(known)}
+        async with self.socket("/v1/deliveries", PAGE_BYTES_READ_MAX, **params) as socket:
+            while True:
+                if credit:
+                    await socket.send_str(format_credit(credit))
+                parts = decode_page(self.message_of(await socket.receive()))
+                yield parts
+                credit = sum(len(part.items) for part in parts)
+
+    @asynccontextmanager
+    async def socket(self, path: str, bytes_max: int, **params: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket at the node, in this session. Raises as ``stream`` does."""
         if self._http is None:
             msg = "use the wire in `async with`"
             raise RuntimeError(msg)
         headers = {"Authorization": f"Bearer {await self._bearer()}"}
-        params = {"after": format_cursor(after), "known": format_cursor(known)}
+        opening = self._http.ws_connect(
+            self.url + path, headers=headers, params=params, heartbeat=HEARTBEAT_SECONDS, max_msg_size=bytes_max + 1
+        )
         try:
-            async with self._http.ws_connect(
-                self.url + "/v1/deliveries",
-                headers=headers,
-                params=params,
-                heartbeat=HEARTBEAT_SECONDS,
-                max_msg_size=PAGE_BYTES_READ_MAX + 1,
-            ) as socket:
-                while True:
-                    if credit:
-                        await socket.send_str(format_credit(credit))
-                    message = await socket.receive()
-                    if message.type is not aiohttp.WSMsgType.BINARY:
-                        raise self._why_ended(message)
-                    parts = decode_page(message.data)
-                    yield parts
-                    credit = sum(len(part.items) for part in parts)
+            async with opening as socket:
+                yield socket
         except aiohttp.WSServerHandshakeError as error:
             raise self._why_not_upgraded(error.status) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
             raise self._failure(error) from None
+
+    def message_of(self, message: aiohttp.WSMessage) -> bytes:
+        """What a node sent on a WebSocket. Raises why it ended, where it did."""
+        if message.type is not aiohttp.WSMsgType.BINARY:
+            raise self._why_ended(message)
+        return bytes(message.data)
 
     def _why_ended(self, message: aiohttp.WSMessage) -> ClientError:
         """What a stream that was ended comes to; a session that ended is opened anew at the next request."""

@@ -39,6 +39,28 @@ class TreeHead(WireRecord):
             raise Malformed("tree head: it is not signed")
 
 
+class BareReceipt(WireRecord):
+    """A receipt without its head, where many share one (SPEC §11.7)."""
+
+    index: Uint
+    time: Uint
+    link: Link | None
+    path: Path
+    entry: bytes | None = None
+
+    def check(self) -> None:
+        """SPEC §9.4.2."""
+        if self.link is not None:
+            self.link.check()
+        check_path(self.path)
+        if self.entry is not None and len(self.entry) > limits.ENTRY_BYTES_MAX:
+            raise TooLarge(f"receipt: its entry is over {limits.ENTRY_BYTES_MAX} bytes")
+
+    def under(self, head: TreeHead) -> Receipt:
+        """The whole receipt."""
+        return Receipt(self.index, self.time, self.link, self.path, head, self.entry)
+
+
 class Receipt(WireRecord):
     """That an entry stands at an index for ever: the rest of its leaf, its path, and the head it leads to.
 
@@ -59,12 +81,13 @@ class Receipt(WireRecord):
 
     def check(self) -> None:
         """SPEC §9.4.2."""
-        if self.link is not None:
-            self.link.check()
-        check_path(self.path)
+        self.bare.check()
         self.head.check()
-        if self.entry is not None and len(self.entry) > limits.ENTRY_BYTES_MAX:
-            raise TooLarge(f"receipt: its entry is over {limits.ENTRY_BYTES_MAX} bytes")
+
+    @property
+    def bare(self) -> BareReceipt:
+        """All but the head."""
+        return BareReceipt(self.index, self.time, self.link, self.path, self.entry)
 
     def leaf_of(self, entry: Entry) -> bytes:
         """The leaf hash of ``entry``, or of the first entry of its statement; or ProofFailed.

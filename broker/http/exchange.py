@@ -13,8 +13,9 @@ from aiohttp import web
 
 from broker import states
 from broker.deliveries import Deliveries
-from broker.http.request import MEDIA_TYPE, node_of, note_refusal, read_body, session_of, whole_number
+from broker.http.request import MEDIA_TYPE, node_of, read_body, session_of, whole_number
 from broker.http.stream import stream, wants_stream
+from broker.http.submissions import answer_of, submissions
 from broker.metrics import hybrid_tls
 from broker.node import Node
 from broker.sessions import Session, reader_of
@@ -143,31 +144,20 @@ async def post_entries(request: web.Request) -> web.Response:
     if len(envelopes) == 1:
         receipt = await node.door.post(session, envelopes[0])
         return _msgpack(canonical.encode([receipt.encode()]))
-    receipts = [_post(node, session, envelope) for envelope in envelopes]
-    answers = await asyncio.gather(*receipts, return_exceptions=True)
-    return _msgpack(canonical.encode([_answer(request, session, answer) for answer in answers]))
+    receipts = [node.door.post_among(session, envelope) for envelope in envelopes]
+    outcomes = await asyncio.gather(*receipts, return_exceptions=True)
+    answers = [answer_of(request, session, outcome) for outcome in outcomes]
+    each = [one.encode() if isinstance(one, Receipt) else one.to_json().decode() for one in answers]
+    return _msgpack(canonical.encode(each))
 
 
-def _post(node: Node, session: Session, envelope: bytes) -> asyncio.Future[Receipt]:
-    """One of a batch: a refusal is its own answer, and stops no other."""
-    try:
-        return node.door.post(session, envelope)
-    except (Problem, ProtocolError) as refused:
-        receipt = asyncio.get_running_loop().create_future()
-        receipt.set_exception(refused)
-        return receipt
-
-
-def _answer(request: web.Request, session: Session, answer: Receipt | BaseException) -> bytes | str:
-    """A receipt as bytes, or a problem as JSON text."""
-    if isinstance(answer, Receipt):
-        return answer.encode()
-    if isinstance(answer, ProtocolError):
-        answer = Problem(answer.code, answer.detail, {"step": 1})
-    if not isinstance(answer, Problem):
-        raise answer
-    note_refusal(request, answer, session)
-    return answer.to_json().decode()
+@routes.get("/v1/entries")
+async def get_entries(request: web.Request) -> web.StreamResponse:
+    """As a WebSocket, a stream of batches; entries are read elsewhere."""
+    session_of(request)
+    if not wants_stream(request):
+        raise web.HTTPMethodNotAllowed(request.method, ["POST"])
+    return await submissions(request)
 
 
 @routes.get("/v1/deliveries")

@@ -9,6 +9,7 @@ from aiohttp import WSMessage, WSMsgType, web
 
 from broker.errors import BrokerError
 from broker.http.request import node_of, note_refusal, session_of
+from broker.sessions import Session
 from broker.subscribers import Subscriber
 from protocol.errors import ProtocolError
 from protocol.page import Cursor
@@ -32,15 +33,7 @@ async def stream(request: web.Request, after: Cursor, known: Cursor, feed: str |
     node, session = node_of(request), session_of(request)
     subscriber = Subscriber(session, after, known, feed)
     node.pages.require_served(after, known)  # a cursor that cannot be served is refused before the upgrade
-    socket = web.WebSocketResponse(
-        max_msg_size=CREDIT_MESSAGE_BYTES_MAX + 1,  # a message of exactly the limit is refused
-        compress=False,
-        heartbeat=HEARTBEAT_SECONDS,
-        timeout=CLOSE_SECONDS,
-        writer_limit=BUFFER_BYTES,
-        decode_text=False,  # bytes that are not UTF-8 are malformed like any others
-    )
-    await socket.prepare(request)
+    socket = await upgrade(request, CREDIT_MESSAGE_BYTES_MAX)
     pushing = asyncio.create_task(node.subscribers.run(subscriber, socket.send_bytes))
     reading = asyncio.create_task(_read_credit(socket, subscriber))
     try:
@@ -50,19 +43,37 @@ async def stream(request: web.Request, after: Cursor, known: Cursor, feed: str |
         for task in (pushing, reading):
             task.cancel()
         results = await asyncio.gather(pushing, reading, return_exceptions=True)
-    problem = _why_ended(results[0 if ended is pushing else 1])
-    if problem is None:
-        await socket.close()
-        return socket
-    note_refusal(request, problem, session)
-    if problem.code == "request-timeout" and request.transport is not None:
-        request.transport.abort()  # what lies in its buffer would wait for the reader too
-    await socket.close(code=close_code(problem), message=problem.code.encode())
+    await close(request, socket, why_ended(results[0 if ended is pushing else 1]), session)
     return socket
 
 
-def _why_ended(result: BaseException | None) -> Problem | None:
-    """None where the reader went away."""
+async def upgrade(request: web.Request, message_bytes_max: int) -> web.WebSocketResponse:
+    """The socket of a stream, by the settings of all."""
+    socket = web.WebSocketResponse(
+        max_msg_size=message_bytes_max + 1,  # a message of exactly the limit is refused
+        compress=False,
+        heartbeat=HEARTBEAT_SECONDS,
+        timeout=CLOSE_SECONDS,
+        writer_limit=BUFFER_BYTES,
+        decode_text=False,  # bytes that are not UTF-8 are malformed like any others
+    )
+    await socket.prepare(request)
+    return socket
+
+
+async def close(request: web.Request, socket: web.WebSocketResponse, why: Problem | None, session: Session) -> None:
+    """End a stream, and say why where the client did not end it."""
+    if why is None:
+        await socket.close()
+        return
+    note_refusal(request, why, session)
+    if why.code == "request-timeout" and request.transport is not None:
+        request.transport.abort()  # what lies in its buffer would wait for the reader too
+    await socket.close(code=close_code(why), message=why.code.encode())
+
+
+def why_ended(result: BaseException | None) -> Problem | None:
+    """None where the client went away."""
     match result:
         case None | ConnectionError():
             return None
@@ -79,13 +90,17 @@ def _why_ended(result: BaseException | None) -> Problem | None:
 
 async def _read_credit(socket: web.WebSocketResponse, subscriber: Subscriber) -> None:
     """Take credit until the reader closes. Raises Malformed or Problem for any other message."""
-    while True:
-        message: WSMessage = await socket.receive()
-        if message.type is WSMsgType.TEXT:
-            subscriber.grant(parse_credit(message.data))
-        elif message.type in {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED}:
-            return
-        elif message.type is WSMsgType.ERROR:  # its data is an exception: too long, or a broken frame
-            raise Problem("malformed", "a message that is no credit")
-        else:
-            raise Problem("malformed", "a reader sends credit as text, and nothing else")
+    while (message := await receive(socket, WSMsgType.TEXT)) is not None:
+        subscriber.grant(parse_credit(message))
+
+
+async def receive(socket: web.WebSocketResponse, kind: WSMsgType) -> bytes | None:
+    """The next message, which must be text or binary as told; None where the client closed. Raises Problem."""
+    message: WSMessage = await socket.receive()
+    if message.type is kind:
+        return bytes(message.data)
+    if message.type in {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED}:
+        return None
+    if message.type is WSMsgType.ERROR:  # its data is an exception: too long, or a broken frame
+        raise Problem("malformed", "a message that is broken, or longer than any that belongs here")
+    raise Problem("malformed", f"on this stream messages are {kind.name.lower()}")

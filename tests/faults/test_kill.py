@@ -138,7 +138,7 @@ async def _load_and_kill(node: NodeProcess, caller: Caller, oracle: Oracle, dice
     assert oracle.unanswered, "every post was answered before the kill"
 
 
-async def _check_what_is_there(node: NodeProcess, oracle: Oracle) -> None:
+async def check_what_is_there(node: NodeProcess, oracle: Oracle) -> None:
     """Right after a start: receipts, checkpoint and consistency, all fetched again."""
     known, seen = len(oracle.leaves), oracle.checkpoint
     async with Caller(node.url, oracle.world, "pk-auditor/desk") as auditor:
@@ -164,7 +164,7 @@ async def _kill_often(folder: Path, times: int) -> None:
                 await caller.log_in()
                 await _load_and_kill(node, caller, oracle, dice)
                 await node.start()
-                await _check_what_is_there(node, oracle)
+                await check_what_is_there(node, oracle)
                 await caller.log_in()
                 again, oracle.unanswered = oracle.unanswered, []
                 for at in range(0, len(again), LAST_STRAW):  # they go again, and stand once
@@ -172,7 +172,7 @@ async def _kill_often(folder: Path, times: int) -> None:
                     assert await _one(caller, oracle, batch) == len(batch)
         assert await node.stop() == 0
         await node.start()
-        await _check_what_is_there(node, oracle)
+        await check_what_is_there(node, oracle)
         oracle.check(0)
         assert await node.stop() == 0
     report = check_ledger(node.home / "ledger.db", world, now=now_ms())

@@ -48,6 +48,7 @@ ROUTES = (
     Route("GET", "/v1/directory/{version}", "/v1/directory/1", bearer=False),
     Route("POST", "/v1/session", "/v1/session", bearer=False),
     Route("POST", "/v1/entries", "/v1/entries"),
+    Route("GET", "/v1/entries", "/v1/entries"),
     Route("GET", "/v1/deliveries", "/v1/deliveries"),
     Route("GET", "/v1/bulletins/{sender}/{uuid}", f"/v1/bulletins/{format_id('pk-liaison', UUID)}"),
     Route("GET", "/v1/bodies/{sha256}", f"/v1/bodies/{SHA256}"),

@@ -29,9 +29,10 @@ from protocol.problem import Problem
 from protocol.sigfile import read_signature, write_signature
 from protocol.signing import Signature, decode_signatures, encode_signatures
 from protocol.statements import Kind, decode
+from protocol.stream import Answers, decode_answers
 from protocol.strictjson import dumps, loads
 from protocol.times import format_time, parse_time
-from protocol.treehead import Receipt, TreeHead
+from protocol.treehead import BareReceipt, Receipt, TreeHead
 from tests.support.world import CONTENT, ORIGINS, World, first_directory, kem_key, signing_key
 
 H = bytes(range(32))
@@ -75,6 +76,10 @@ CODECS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
     "submission": (BULLETIN.encode(), lambda data: Submission.decode(data).encode()),
     "batch": (encode([BULLETIN.encode()]), lambda data: encode(list(decode_batch(data)))),
     "receipt": (Receipt(3, 5, None, (H,), HEAD).encode(), lambda data: Receipt.decode(data).encode()),
+    "answers": (
+        Answers(HEAD, (BareReceipt(3, 5, None, (H,)), "{}")).encode(),
+        lambda data: Answers.decode(data).encode(),
+    ),
     "page": (encode_page((PART,)), lambda data: encode_page(decode_page(data))),
     "login": (encode_signed(Login(H, ORIGINS["PK"], 5, bytes(16)), SIGNATURE), _login),
     "directory": (FIRST.encode(), lambda data: Directory.decode(data).encode()),
@@ -160,6 +165,16 @@ def test_any_bytes_are_a_problem_or_are_refused(data: bytes) -> None:
     """A node's answer may be anything. SPEC 13.1.3."""
     with contextlib.suppress(ProtocolError):
         assert Problem.from_json(data).code
+
+
+@given(data=st.data())
+def test_any_answers_are_receipts_and_problems_or_are_refused(data: st.DataObject) -> None:
+    """A node's message may be anything, within the form too. SPEC 11.7.3, 13.1.3."""
+    receipt = BareReceipt(3, 5, None, (H,))
+    some = st.lists(st.just(receipt) | st.text() | st.just(Problem("expired", "x").to_json().decode()), max_size=4)
+    message = data.draw(st.binary(max_size=200) | some.map(lambda each: Answers(HEAD, tuple(each)).encode()))
+    with contextlib.suppress(ProtocolError):
+        assert all(isinstance(answer, Receipt | Problem) for answer in decode_answers(message))
 
 
 @pytest.mark.parametrize("codec", TEXTS)

@@ -20,6 +20,7 @@ from protocol.header import Header, Recipient, Relation
 from protocol.label import Label
 from protocol.login import Login, encode_signed
 from protocol.page import Consistency, Item, Part, encode_page
+from protocol.problem import Problem
 from protocol.signing import KemKey, PublicKey, Signature, encode_signatures
 from protocol.statements import (
     NO_HASH,
@@ -36,6 +37,7 @@ from protocol.statements import (
     Suspension,
     WrapHash,
 )
+from protocol.stream import Answers
 from protocol.treehead import Receipt, TreeHead
 from tests.support.altering import replace
 from tests.support.world import NOW, ORIGINS, World, first_directory, kem_seed
@@ -246,6 +248,25 @@ def _receipt() -> Iterator[Named]:
     )
 
 
+def _answers() -> Iterator[Named]:
+    refusal = Problem("expired", "it has ended", {"step": 3}).to_json().decode()
+    both = Answers(HEAD, (RECEIPT.bare, refusal, replace(RECEIPT.bare, entry=ENTRY.encode())))
+    yield "whole", holds("Two receipts under one head, the second of what stood there, and a refusal.", both.encode())
+    yield "refusals", holds("No head where there is no receipt.", Answers(None, (refusal, refusal)).encode())
+    bare = RECEIPT.bare.to_wire()
+    yield from _broken(
+        both.encode(),
+        ("no-head", 0, None, "malformed"),
+        ("needless-head", 1, [refusal], "malformed"),
+        ("unsigned-head", 0, [*HEAD.to_wire()[:5], None], "malformed"),  # type: ignore[index]
+        ("nothing", 1, [], "malformed"),
+        ("whole-receipt", 1, [RECEIPT.to_wire()], "malformed"),
+        ("bytes", 1, [RECEIPT.bare.encode()], "malformed"),
+        ("long-path", 1, [[*bare[:3], [bytes(32)] * 64, None]], "too-large"),  # type: ignore[index]
+        ("too-many", 1, [bare] * 257, "too-large"),
+    )
+
+
 def _page() -> Iterator[Named]:
     yield "whole", holds("One part with one item.", encode_page((PART,)))
     yield "empty", holds("No origin has anything.", encode_page(()))
@@ -316,6 +337,7 @@ MAKERS = {
     "entry": _entry,
     "submission": _submission,
     "receipt": _receipt,
+    "answers": _answers,
     "page": _page,
     "login": _login,
     "padding": _padding,

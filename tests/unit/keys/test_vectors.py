@@ -24,6 +24,7 @@ from protocol.login import decode_signed, encode_signed
 from protocol.page import decode_page, encode_page
 from protocol.signing import PublicKey, decode_signatures, encode_signatures
 from protocol.statements import Bulletin, Kind, decode
+from protocol.stream import Answers
 from protocol.treehead import Receipt
 from tests.vectors import make, make_log
 
@@ -35,6 +36,7 @@ COUNT_MIN = {
     "entry": 12,
     "submission": 9,
     "receipt": 9,
+    "answers": 14,
     "page": 7,
     "login": 7,
     "padding": 11,
@@ -64,6 +66,7 @@ RECODE: dict[str, Callable[[bytes], bytes]] = {
     "entry": lambda data: Entry.decode(data).encode(),
     "submission": lambda data: Submission.decode(data).encode(),
     "receipt": lambda data: Receipt.decode(data).encode(),
+    "answers": lambda data: Answers.decode(data).encode(),
     "page": lambda data: encode_page(decode_page(data)),
     "login": _login,
 }
