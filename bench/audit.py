@@ -12,12 +12,12 @@ from bench.messages import bench_world, sealed
 from bench.table import Figure
 from broker.fsck import Stored
 from keys.auditing import Terms, audit_ledger
-from keys.owed import THREADS, verifying
+from keys.owed import verifying
 from keys.signing import verify_all
 from tests.support.live import now_ms
 from tests.support.world import ORIGINS, World, open_ledger
 
-GROUP = 256
+GROUP, CORES = 256, 2
 MUST, AIM = 0.75, 0.95
 
 
@@ -28,7 +28,7 @@ def audit(rounds: int, entries: int) -> list[Figure]:
         path = _build(Path(name), world, entries)
         rates, signatures = [], []
         for _ in range(rounds):
-            signatures.append(floors.verify_rate(threads=THREADS))
+            signatures.append(floors.verify_rate(threads=CORES))
             rates.append(_audit_rate(path, world))
     return [
         Figure(
@@ -55,8 +55,8 @@ def _build(folder: Path, world: World, entries: int) -> Path:
 
 def _audit_rate(path: Path, world: World) -> float:
     began = time.perf_counter()
-    with verifying() as threads:
-        report = audit_ledger(ORIGINS["PK"], Stored(path), Terms(world.pin, now_ms()), threads)
+    with verifying() as verifiers:
+        report = audit_ledger(ORIGINS["PK"], Stored(path), Terms(world.pin, now_ms()), verifiers)
     if report.findings:
         raise RuntimeError(str(report.findings[0]))
     return report.entries / (time.perf_counter() - began)

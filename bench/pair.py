@@ -20,6 +20,7 @@ import uvloop
 
 from bench import floors
 from bench.admission import BATCH
+from bench.audit import CORES
 from bench.carried import READER, SENDER, Carried, Plan, carry
 from bench.carriers.khunjerab import Khunjerab
 from bench.carriers.pair import Pair, two_homes
@@ -29,7 +30,6 @@ from bench.table import Figure
 from broker.ledger import Ledger
 from broker.storage import sqlite
 from clients.transport import Wire
-from keys.owed import THREADS
 from protocol.entry import Submission, encode_batch
 from protocol.policy import Policy
 from tests.support.live import now_ms
@@ -144,7 +144,7 @@ def _catch_up(rounds: int, world: World, submissions: Sequence[Submission]) -> F
         with tempfile.TemporaryDirectory(prefix="khunjerab-bench-") as name:
             homes = two_homes(Path(name), world)
             _fill(homes["PK"], world, submissions)
-            signatures.append(floors.verify_rate(threads=THREADS))
+            signatures.append(floors.verify_rate(threads=CORES))
             rates.append(uvloop.run(_caught_up(homes, len(submissions))))
     return Figure(
         f"catch-up of {len(submissions):,} entries: share of two cores' Ed25519 verification",

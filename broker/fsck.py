@@ -266,14 +266,14 @@ def _require_same(recorded: tuple[int, bytes], signed: tuple[int, bytes]) -> Non
 def check(path: Path, origin: str, pin: bytes, now: int) -> Report:
     """Everything about the ledger in this file. Raises NodeHomeError where there is none."""
     stored = Stored(path)
-    with contextlib.closing(stored.db), verifying() as threads:
+    with contextlib.closing(stored.db), verifying() as verifiers:
         if stored.is_mirror and not stored.entries(0, 1):
             return Report(warnings=(f"{origin}: nothing is mirrored yet",))
         recorded = stored.db.execute("SELECT size, note FROM checkpoint ORDER BY size").fetchall()
         claims = Claims("", tuple(note for _, note in recorded if note))
         sizes = frozenset([*(size for size, _ in recorded), *_sizes(stored.heads())])
         terms = Terms(pin, now, claims, bodies=not stored.is_mirror, sizes=sizes)  # a mirror lacks most of them
-        audit = LedgerAudit(origin, stored, terms, threads)
+        audit = LedgerAudit(origin, stored, terms, verifiers)
         run = Check(stored, audit)
         run.entries()
         run.tables()

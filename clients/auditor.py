@@ -31,7 +31,7 @@ from keys.deadlines import Deadlines
 from keys.exchange import Exchange
 from keys.finding import Finding, Report, in_order, joined
 from keys.fork import Contradiction, SignedTree
-from keys.owed import verifying
+from keys.owed import Verifiers, verifying
 from keys.replay import Step
 from keys.signing import SigningKey
 from keys.versions import lineage
@@ -104,8 +104,8 @@ class Auditor:
         self._reports.append(Report(findings=tuple(compared.findings), missing=tuple(compared.missing)))
 
     def _audit_folder(self, archive: Archive, note: str, checkpoint: Checkpoint) -> None:
-        with verifying() as threads:
-            audit, line = self._begin(checkpoint, archive, self._asked.terms(note), threads), _Line()
+        with verifying() as verifiers:
+            audit, line = self._begin(checkpoint, archive, self._asked.terms(note), verifiers), _Line()
             while audit.derived.size < checkpoint.size:
                 start = audit.derived.size
                 entries = archive.entries(start, min(start + WIDTH, checkpoint.size))
@@ -162,8 +162,8 @@ class Auditor:
         terms = replace(self._asked.terms(note, "" if behind else kept_note, beyond=beyond), bodies=bodies)
         fetcher, line = Fetcher(copy, staged, checkpoint, bodies=bodies), _Line()
         loop = asyncio.get_running_loop()
-        with verifying() as threads, ThreadPoolExecutor(1, thread_name_prefix="judge") as judge:
-            audit = self._begin(checkpoint, staged, terms, threads)
+        with verifying() as verifiers, ThreadPoolExecutor(1, thread_name_prefix="judge") as judge:
+            audit = self._begin(checkpoint, staged, terms, verifiers)
             async for entries in fetcher.bundles(min(kept.size, checkpoint.size) if kept else 0):
                 await loop.run_in_executor(judge, audit.take, entries, line.see)
                 self._progress(checkpoint.origin, audit.derived.size, checkpoint.size)
@@ -219,10 +219,8 @@ class Auditor:
         known = {shown.trees for shown in self.evidence}
         self.evidence += {shown.trees: shown for shown in found if shown.trees not in known}.values()
 
-    def _begin(
-        self, checkpoint: Checkpoint, archive: Archive, terms: Terms, threads: ThreadPoolExecutor
-    ) -> LedgerAudit:
-        return LedgerAudit(checkpoint.origin, archive, terms, threads, self._deadlines)
+    def _begin(self, checkpoint: Checkpoint, archive: Archive, terms: Terms, verifiers: Verifiers) -> LedgerAudit:
+        return LedgerAudit(checkpoint.origin, archive, terms, verifiers, self._deadlines)
 
     def _end(self, audit: LedgerAudit, report: Report) -> None:
         self._reports.append(report)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from keys.claims import SKEW_MS, Claims, Derived, Hearing
@@ -28,7 +27,7 @@ from keys.deadlines import Deadlines
 from keys.exchange import Exchange
 from keys.finding import AuditedLedger, Finding, Report, in_order
 from keys.memory import Memory, Source
-from keys.owed import Owed
+from keys.owed import Owed, Verifiers
 from keys.replay import Replay, Step
 from protocol import limits
 from protocol.merkle import leaf_hash
@@ -55,10 +54,10 @@ class LedgerAudit:
     """One ledger: ``take`` every entry, then ``finish``. Not for several threads; memory stays small."""
 
     def __init__(
-        self, origin: str, source: Source, terms: Terms, threads: ThreadPoolExecutor, deadlines: Deadlines | None = None
+        self, origin: str, source: Source, terms: Terms, verifiers: Verifiers, deadlines: Deadlines | None = None
     ) -> None:
         self._source, self._terms, self._deadlines = source, terms, deadlines
-        self._owed = Owed(threads, self._refuse)
+        self._owed = Owed(verifiers, self._refuse)
         self._memory = Memory(source, self._owed.settle, self._directory)
         self._replay = Replay(Exchange(origin, terms.pin))
         self._edge = Edge()
@@ -213,10 +212,10 @@ BATCH_ENTRIES = limits.TILE_HASHES
 
 
 def audit_ledger(
-    origin: str, source: Source, terms: Terms, threads: ThreadPoolExecutor, deadlines: Deadlines | None = None
+    origin: str, source: Source, terms: Terms, verifiers: Verifiers, deadlines: Deadlines | None = None
 ) -> Report:
     """The whole audit of a ledger that is at hand, up to its published checkpoint."""
-    audit = LedgerAudit(origin, source, terms, threads, deadlines)
+    audit = LedgerAudit(origin, source, terms, verifiers, deadlines)
     claimed = [*terms.claims.sizes()]
     stop = claimed[0] if terms.claims.published and claimed else None
     while stop is None or audit.derived.size < stop:

@@ -72,8 +72,8 @@ def audit(
     handed = tuple(operator.honest.receipts[index] for index in receipts)
     terms = Terms(operator.honest.world.pin, AFTER, Claims(published, earlier, handed, policy), bodies=True)
     source = fsck.Stored(operator.path)
-    with closing(source.db), verifying() as threads:
-        return audit_ledger(ORIGIN, source, terms, threads)
+    with closing(source.db), verifying() as verifiers:
+        return audit_ledger(ORIGIN, source, terms, verifiers)
 
 
 def found(report: Report) -> list[tuple[int | None, str]]:

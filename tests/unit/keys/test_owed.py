@@ -1,11 +1,13 @@
-"""Signature checks on threads: whoever asks about an entry waits for it, and hears of every one that does not hold."""
+"""Signature checks on other cores: whoever asks about an entry waits for it, and hears of each that does not hold."""
 
+import os
+import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keys.owed import Owed, verifying
+import keys.owed
+from keys.owed import Owed, Verifiers, verifying
 from keys.signing import SignatureCheck
 from tests.support.world import signing_key
 
@@ -20,17 +22,19 @@ def owing(*, holds: bool) -> list[SignatureCheck]:
 GOOD, BAD = owing(holds=True), owing(holds=False)
 
 
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with verifying() as pool:
-        yield pool
+@pytest.fixture(params=[0, 1, 3])
+def verifiers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Verifiers]:
+    """None, one and many, which start at once."""
+    monkeypatch.setattr(keys.owed, "_CHUNKS_FIRST", 1)
+    with verifying(request.param) as several:
+        yield several
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 200, 2000])
 @pytest.mark.parametrize("bad", [0, 63, 64, 199])
-def test_every_entry_that_does_not_hold_is_refused(threads: ThreadPoolExecutor, count: int, bad: int) -> None:
+def test_every_entry_that_does_not_hold_is_refused(verifiers: Verifiers, count: int, bad: int) -> None:
     refused: list[int] = []
-    owed = Owed(threads, refused.append)
+    owed = Owed(verifiers, refused.append)
     for index in range(count):
         owed.add(index, BAD if index == bad else GOOD)
     owed.settle_all()
@@ -38,20 +42,61 @@ def test_every_entry_that_does_not_hold_is_refused(threads: ThreadPoolExecutor, 
 
 
 @pytest.mark.parametrize("asked", [0, 1, 63, 64, 129])
-def test_an_entry_is_settled_when_it_is_asked_about(threads: ThreadPoolExecutor, asked: int) -> None:
+def test_an_entry_is_settled_when_it_is_asked_about(verifiers: Verifiers, asked: int) -> None:
     refused: list[int] = []
-    owed = Owed(threads, refused.append)
+    owed = Owed(verifiers, refused.append)
     for index in range(130):
         owed.add(index, BAD if index in {0, asked} else GOOD)
     owed.settle(asked)
     assert set(refused) == {0, asked}
 
 
-def test_an_entry_that_owes_nothing_waits_for_nobody(threads: ThreadPoolExecutor) -> None:
+def test_an_entry_that_owes_nothing_waits_for_nobody(verifiers: Verifiers) -> None:
     refused: list[int] = []
-    owed = Owed(threads, refused.append)
+    owed = Owed(verifiers, refused.append)
     owed.add(10, BAD)
     owed.settle(9)
     assert refused == []
     owed.settle(10)
     assert refused == [10]
+
+
+def test_what_a_process_that_was_killed_owes_is_verified_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys.owed, "_CHUNKS_FIRST", 0)
+    refused: list[int] = []
+    with verifying(1) as verifiers:
+        owed = Owed(verifiers, refused.append)
+        for index in range(1000):
+            owed.add(index, BAD if index % 100 == 7 else GOOD)
+            if index == 200:
+                os.kill(verifiers.pids()[0], signal.SIGKILL)
+        owed.settle_all()
+    assert refused == list(range(7, 1000, 100))
+
+
+def test_interrupting_the_one_who_asks_does_not_end_a_process_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys.owed, "_CHUNKS_FIRST", 0)
+    with verifying(1) as verifiers:
+        Owed(verifiers, lambda _: None).settle_all()
+        verifiers.free()
+        assert os.getsid(verifiers.pids()[0]) != os.getsid(0)
+
+
+def test_a_small_ledger_starts_no_process() -> None:
+    with verifying(1) as verifiers:
+        owed = Owed(verifiers, lambda _: None)
+        for index in range(1000):
+            owed.add(index, GOOD)
+        owed.settle_all()
+        assert verifiers.pids() == []
+
+
+def test_no_process_outlives_the_one_who_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys.owed, "_CHUNKS_FIRST", 0)
+    with verifying(2) as verifiers:
+        verifiers.free()
+        pids = verifiers.pids()
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
