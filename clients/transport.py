@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import hmac
 import json
 import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self
-
-import aiohttp
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode
 
 from clients.clock import now_ms
 from clients.errors import ClientError, Declined, Unreachable, UpgradeRefused
+from clients.http import ANSWER_SECONDS, Connections, HttpError, NotPinned, Request, TooLong
 from keys.signing import SigningKey
 from protocol import canonical, limits
 from protocol.entry import Submission, encode_batch
@@ -26,26 +23,12 @@ from protocol.problem import Problem
 from protocol.stream import format_credit, problem_of_close
 from protocol.treehead import Receipt
 
+if TYPE_CHECKING:
+    import aiohttp
+
 MEDIA_TYPE = "application/vnd.khunjerab.v1+msgpack"
-CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
 _RENEW_SECONDS = 60
 HEARTBEAT_SECONDS = 20
-
-
-class Pinned(aiohttp.Fingerprint):
-    """Accepts a certificate whose SHA-256 the directory lists: one of up to two, as they are rotated."""
-
-    def __init__(self, digests: Sequence[bytes]) -> None:
-        super().__init__(digests[0])
-        self._digests = digests
-
-    def check(self, transport: asyncio.BaseTransport) -> None:
-        """Called by aiohttp after each handshake. Raises ServerFingerprintMismatch."""
-        tls = transport.get_extra_info("ssl_object")
-        got = hashlib.sha256(tls.getpeercert(binary_form=True)).digest() if tls else b""
-        if not any(hmac.compare_digest(got, digest) for digest in self._digests):
-            host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
-            raise aiohttp.ServerFingerprintMismatch(self._digests[0], got, host, port)
 
 
 class Wire:
@@ -53,21 +36,21 @@ class Wire:
 
     def __init__(self, url: str, tls: Sequence[bytes] = (), clock: Callable[[], int] = now_ms) -> None:
         self.url, self._clock = url.rstrip("/"), clock
-        self._tls: Pinned | bool = Pinned(tls) if tls else True
-        self._http: aiohttp.ClientSession | None = None
+        self._tls = tls
+        self._http: Connections | None = None
+        self._streams: aiohttp.ClientSession | None = None
         self._token: tuple[str, float] | None = None
         self._login: tuple[SigningKey, bytes, str, str] | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(ssl=self._tls, limit=100)
-        self._http = aiohttp.ClientSession(
-            timeout=_patience(), connector=connector, auto_decompress=False, trace_configs=[_stays()]
-        )
+        self._http = Connections(self.url, self._tls)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._http is not None:
-            await self._http.close()
+            self._http.close()
+        if self._streams is not None:
+            await self._streams.close()
 
     async def request(
         self,
@@ -104,32 +87,29 @@ class Wire:
         if self._http is None:
             msg = "use the wire in `async with`"
             raise RuntimeError(msg)
-        patience = _patience(int(params.get("wait", 0)))
+        target = f"{path}?{urlencode(params)}" if params else path
+        seconds = ANSWER_SECONDS + int(params.get("wait", 0))
         try:
-            async with self._http.request(
-                method,
-                self.url + path,
-                data=body,
-                headers=headers,
-                params=params,
-                allow_redirects=False,
-                timeout=patience,
-            ) as answer:
-                data = await _read(answer, bytes_max)
-                if answer.status == 200:  # noqa: PLR2004 - the one success of SPEC §11
-                    return data
-                raise _declined(answer.status, data)
-        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
-            raise self._failure(error) from None
+            answer = await self._http.request(Request(method, target, headers, body, bytes_max, seconds))
+        except TooLong:
+            raise Declined(f"the node's answer is over {bytes_max} bytes") from None
+        except NotPinned:
+            raise self._not_pinned() from None
+        except (HttpError, TimeoutError, OSError) as error:
+            raise self._unreachable(error) from None
+        if answer.status == 200:  # noqa: PLR2004 - the one success of SPEC §11
+            return answer.body
+        raise _declined(answer.status, answer.body)
 
-    def _failure(self, error: Exception) -> ClientError:
-        """Nothing was answered; or somebody else did, with a certificate of his own."""
-        if isinstance(error, aiohttp.ServerFingerprintMismatch):
-            return Declined(
-                f"{self.url} shows a certificate that the directory does not list",
-                "nothing was sent; if its operator has changed it, join again with the newer directory",
-                "tls-not-pinned",
-            )
+    def _not_pinned(self) -> Declined:
+        """Somebody else answers, with a certificate of his own."""
+        return Declined(
+            f"{self.url} shows a certificate that the directory does not list",
+            "nothing was sent; if its operator has changed it, join again with the newer directory",
+            "tls-not-pinned",
+        )
+
+    def _unreachable(self, error: Exception) -> Unreachable:
         reason = str(error) or type(error).__name__
         return Unreachable(f"{self.url} does not answer: {reason}", "check the link and the node")
 
@@ -228,11 +208,10 @@ class Wire:
     @asynccontextmanager
     async def socket(self, path: str, bytes_max: int, **params: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """A WebSocket at the node, in this session. Raises as ``stream`` does."""
-        if self._http is None:
-            msg = "use the wire in `async with`"
-            raise RuntimeError(msg)
+        import aiohttp
+
         headers = {"Authorization": f"Bearer {await self._bearer()}"}
-        opening = self._http.ws_connect(
+        opening = self._session().ws_connect(
             self.url + path, headers=headers, params=params, heartbeat=HEARTBEAT_SECONDS, max_msg_size=bytes_max + 1
         )
         try:
@@ -240,18 +219,28 @@ class Wire:
                 yield socket
         except aiohttp.WSServerHandshakeError as error:
             raise self._why_not_upgraded(error.status) from None
+        except aiohttp.ServerFingerprintMismatch:
+            raise self._not_pinned() from None
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
-            raise self._failure(error) from None
+            raise self._unreachable(error) from None
+
+    def _session(self) -> aiohttp.ClientSession:
+        """For WebSockets."""
+        from clients.sockets import open_session  # imports aiohttp, which takes longer than a command at a prompt
+
+        if self._streams is None:
+            self._streams = open_session(self._tls)
+        return self._streams
 
     def message_of(self, message: aiohttp.WSMessage) -> bytes:
         """What a node sent on a WebSocket. Raises why it ended, where it did."""
-        if message.type is not aiohttp.WSMsgType.BINARY:
+        if message.type.name != "BINARY":
             raise self._why_ended(message)
         return bytes(message.data)
 
     def _why_ended(self, message: aiohttp.WSMessage) -> ClientError:
         """What a stream that was ended comes to; a session that ended is opened anew at the next request."""
-        code = message.data if message.type is aiohttp.WSMsgType.CLOSE else None
+        code = message.data if message.type.name == "CLOSE" else None
         try:
             error = error_of(problem_of_close(code, str(message.extra)))
         except Malformed as malformed:
@@ -275,33 +264,6 @@ class Wire:
             case [bytes(body), (bytes() | None) as wrap]:
                 return body, wrap
         raise Malformed("a body comes as [body, wrap or nil]")
-
-
-def _stays() -> aiohttp.TraceConfig:
-    """A WebSocket would follow a redirect to wherever a hostile node sends it: we go to the node and nowhere else."""
-
-    async def refuse(*_: object) -> None:
-        raise aiohttp.ClientError("it sends us somewhere else")
-
-    config = aiohttp.TraceConfig()
-    config.on_request_redirect.append(refuse)
-    return config
-
-
-def _patience(wait: int = 0) -> aiohttp.ClientTimeout:
-    """For a node that was asked to hold its answer for ``wait`` seconds; one that is silent for longer is away."""
-    return aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS + wait)
-
-
-async def _read(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
-    """The body, up to a bound, whatever the node says its length is."""
-    parts, length = [], 0
-    async for part in answer.content.iter_any():
-        length += len(part)
-        if length > bytes_max:
-            raise Declined(f"the node's answer is over {bytes_max} bytes")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _declined(status: int, data: bytes) -> ClientError:

@@ -15,7 +15,7 @@ from broker.witness.asking import Away
 from broker.witness.roster import AskedWitness
 from broker.witness.store import digest_of
 from broker.witness.witness import Answer
-from clients.transport import Pinned
+from clients.sockets import Pinned
 from protocol.limits import NOTE_BYTES_MAX
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 10

@@ -18,12 +18,13 @@ from broker.http import stream
 from broker.witness import asking
 from clients import transport
 from clients.errors import Unreachable
+from clients.transport import Wire
 from khunjerab import witnesses
 from tests.support.border import Border, border, near_border
-from tests.support.door import logged_in, until
+from tests.support.door import until
 from tests.support.live import live_node, world_of_today
 from tests.support.relay import Asked, Relay
-from tests.support.world import ORIGINS
+from tests.support.world import ORIGINS, signing_key
 
 PK = ORIGINS["PK"]
 
@@ -117,12 +118,12 @@ async def test_a_silent_node_is_away_and_one_that_was_asked_to_wait_is_not(
     async with (
         live_node(tmp_path, world_of_today()) as node,
         Relay(int(node.config.url.rpartition(":")[2]), 7) as link,
-        logged_in(node, "pk-liaison/desk") as reader,
+        Wire(link.url) as reader,
         asyncio.timeout(25),
     ):
+        reader.log_in_as(signing_key("pk-liaison/desk"), node.ledger.pin, node.ledger.origin)
         size = node.ledger.head.size
         await reader.deliveries({PK: size}, {PK: size}, wait=2)
-        reader.url = link.url
         link.silence()
         with pytest.raises(Unreachable, match="does not answer"):
             await reader.deliveries({}, {})
