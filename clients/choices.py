@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from clients.errors import UsageError
@@ -25,6 +24,8 @@ def one_of(name: str, value: str) -> str:
     for choice in choices:
         if choice.casefold() == value.casefold():
             return choice
+    import difflib
+
     near = difflib.get_close_matches(value, choices, 1)
     told = f"did you mean {near[0]}? " if near else ""
     raise UsageError(f"{value!r} is no {name}", f"{told}it is one of {', '.join(choices)}")

@@ -11,15 +11,13 @@ draft is kept before it is tried, an envelope before it is posted: a crash loses
 from __future__ import annotations
 
 import contextlib
-import importlib
+import functools
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Self
 
 from clients.acknowledging import Acknowledger
 from clients.clock import now_ms
-from clients.contradictions import Contradictions
 from clients.drafts import Draft
 from clients.errors import Declined, Tampering, UsageError
 from clients.home import Home
@@ -34,7 +32,7 @@ from clients.reopening import reopen
 from clients.replica import Replica
 from clients.seeds import destroy_old_seeds
 from clients.sending import Sender
-from clients.state import State
+from clients.transport import Wire
 from clients.turn import Turn
 from clients.witnesses import Witnesses
 from keys.exchange import Exchange
@@ -47,7 +45,7 @@ from protocol.problem import Problem
 from protocol.treehead import Receipt, TreeHead
 
 if TYPE_CHECKING:
-    from clients.transport import Wire
+    from clients.contradictions import Contradictions
 
 __all__ = ["Client", "now_ms"]
 
@@ -60,7 +58,7 @@ class Client:
         profile = home.profile
         if not profile.pin or not profile.origin:
             raise UsageError("this home has not joined an exchange", "khunjerab join DIRECTORY.json SIG… --pin …")
-        self.state = _open_state(home)
+        self.state = home.state
         self.pin = bytes.fromhex(profile.pin)
         self.ledgers = Ledgers(self.state, profile.origin, self.pin)
         node = self._node()
@@ -74,8 +72,7 @@ class Client:
         self.acknowledger = Acknowledger(self)
         self.promises = Promises(self)
         self.receiver = Receiver(self)
-        self.contradictions = Contradictions(self)
-        self.receiver.on_evidence = self.contradictions.told
+        self.receiver.on_evidence = self._told_of_evidence
         self.alarms_at_start = len(self.state.alarms())
         self._seeds_checked = False
 
@@ -97,8 +94,6 @@ class Client:
 
     def wire_to(self, node: Node, url: str = "") -> Wire:
         """A connection to a node, still to be entered; at another address than the directory's where one is given."""
-        from clients.transport import Wire
-
         return Wire(url or node.url, node.tls)
 
     async def __aenter__(self) -> Self:
@@ -124,6 +119,16 @@ class Client:
         """Whose seat this is."""
         return self.home.profile.agency
 
+    @functools.cached_property
+    def contradictions(self) -> Contradictions:
+        """Evidence against logs: seldom there, and much to import."""
+        from clients.contradictions import Contradictions
+
+        return Contradictions(self)
+
+    async def _told_of_evidence(self, origin: str, sha256: bytes) -> None:
+        await self.contradictions.told(origin, sha256)
+
     # Receiving
 
     async def sync(self, wait: int = 0) -> int:
@@ -138,7 +143,8 @@ class Client:
             async for came in pages:
                 yield came
         await self.promises.check(promised)
-        await self.contradictions.review()
+        if self.state.evidence():
+            await self.contradictions.review()
         await reopen(self)
         if not self._seeds_checked:
             self._seeds_checked = True
@@ -213,16 +219,6 @@ class Client:
         """``SENDER/UUID`` of a bulletin held here."""
         held = self.state.bulletin_at(origin, index)
         return format_id(held.header.sender, held.header.id) if held else f"{origin}#{index}"
-
-
-def _open_state(home: Home) -> State:
-    """``state.db``. The keyring's Argon2id, or a person at a prompt, leaves a core to import what talks to the node."""
-    meanwhile = Thread(target=importlib.import_module, args=("clients.transport",))
-    meanwhile.start()
-    try:
-        return home.state
-    finally:
-        meanwhile.join()
 
 
 def _login_key(home: Home) -> SigningKey:

@@ -7,15 +7,17 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-
-import tomli_w
+from threading import Thread
+from typing import TYPE_CHECKING
 
 from clients import agent
 from clients.errors import UsageError
-from clients.state import State
 from keys.errors import WrongPassphrase
 from keys.keyring import Keyring, open_keyring, seal_keyring, write_private
 from keys.secret import Secret
+
+if TYPE_CHECKING:
+    from clients.state import State
 
 VARIABLE = "KHUNJERAB_HOME"
 
@@ -70,6 +72,7 @@ class Home:
         self._ask: Callable[[], Secret] | None = None
         self._passphrase: Secret | None = None
         self._keyring: Keyring | None = None
+        self._opening: _Opening | None = None
         self._state: State | None = None
 
     @classmethod
@@ -84,6 +87,8 @@ class Home:
 
     @classmethod
     def _with_profile(cls, folder: Path, profile: Profile) -> Home:
+        import tomli_w
+
         values = {field.name: getattr(profile, field.name) for field in fields(profile)}
         write_private(folder / "profile.toml", tomli_w.dumps(values).encode(), replace=True)
         return cls(folder)
@@ -97,12 +102,21 @@ class Home:
         """Where the passphrase comes from, when the keyring is first needed."""
         self._ask = ask
 
+    def open_ahead(self) -> None:
+        """Begin to open the keyring on another core, as Argon2id takes its time; ``keyring`` waits for it."""
+        self._opening = _Opening(self._find)
+        self._opening.start()
+
     @property
     def keyring(self) -> Keyring:
         """The opened keyring: from the agent of ``unlock``, else by passphrase. Raises UsageError for a wrong one."""
         if self._keyring is None:
-            self._keyring = agent.ask(self.folder) or self._open()
+            opening, self._opening = self._opening, None
+            self._keyring = opening.keyring() if opening else self._find()
         return self._keyring
+
+    def _find(self) -> Keyring:
+        return agent.ask(self.folder) or self._open()
 
     def _open(self) -> Keyring:
         """The keyring by its passphrase, which is kept for saving it again."""
@@ -140,6 +154,8 @@ class Home:
     def state(self) -> State:
         """``state.db``; its contents are sealed under the keyring's ``store`` key."""
         if self._state is None:
+            from clients.state import State  # while the keyring opens
+
             store = self.keyring.get("store")
             if store is None:
                 raise UsageError("this home's keyring has no store key: it is a custodian's")
@@ -151,3 +167,26 @@ class Home:
         if self._state is not None:
             self._state.close()
             self._state = None
+
+
+class _Opening(Thread):
+    """A keyring that is being opened. A command that ends without it does not wait."""
+
+    def __init__(self, find: Callable[[], Keyring]) -> None:
+        super().__init__(daemon=True)
+        self._find, self._found = find, Keyring()
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """On a core of its own: libsodium lets the others run."""
+        try:
+            self._found = self._find()
+        except Exception as error:  # noqa: BLE001 - whoever asks for it gets it
+            self._error = error
+
+    def keyring(self) -> Keyring:
+        """Raises what ``find`` raised."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._found

@@ -15,9 +15,13 @@ VARIABLE = "KHUNJERAB_PASSPHRASE_FILE"
 
 def find_passphrase(file: Path | None, *, new: bool = False) -> Secret:
     """The passphrase; asked twice where it is ``new``. Raises UsageError without file, variable or terminal."""
-    path = file or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     hint = f"use --passphrase-file, set {VARIABLE}, or run it at a terminal"
-    return read_passphrase(path, "Passphrase", hint, twice=new)
+    return read_passphrase(file_of(file), "Passphrase", hint, twice=new)
+
+
+def file_of(file: Path | None) -> Path | None:
+    """The one that was named, else the environment's, else none: a person is asked."""
+    return file or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
 
 
 def read_passphrase(file: Path | None, prompt: str, hint: str, *, twice: bool) -> Secret:

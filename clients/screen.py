@@ -6,17 +6,56 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import sys
-from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
+from typing import TYPE_CHECKING, Any, TextIO
 
 from clients.errors import ClientError
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Screen:
+    """Stdout or stderr. Rich is imported when there is something to colour: most of what a command says is plain."""
+
+    def __init__(self, *, stderr: bool) -> None:
+        self._stderr = stderr
+
+    @property
+    def file(self) -> TextIO:
+        """What it writes to."""
+        return sys.stderr if self._stderr else sys.stdout
+
+    @functools.cached_property
+    def _console(self) -> Console:
+        from rich.console import Console
+
+        return Console(stderr=self._stderr, highlight=False, soft_wrap=True)
+
+    def print(self, text: str = "", *, style: str = "", end: str = "\n", markup: bool = True) -> None:
+        """A line, with Rich's markup in it unless that is denied."""
+        if markup or (style and self.file.isatty()):
+            self._console.print(text, style=style, end=end, markup=markup)
+        else:
+            self.file.write(text + end)
+            self.file.flush()
+
+    def mark(self, style: str, mark: str, text: str) -> None:
+        """A line of plain text after a mark that is seen."""
+        self.print(mark, style=style, end=" ", markup=False)
+        self.print(text, markup=False)
+
+
+out, err = Screen(stderr=False), Screen(stderr=True)
+
+
+def escape(text: str) -> str:
+    """Text that may stand within markup and is none."""
+    from rich.markup import escape as escaped
+
+    return escaped(text)
 
 
 def emit(value: dict[str, Any]) -> None:
@@ -27,24 +66,24 @@ def emit(value: dict[str, Any]) -> None:
 
 def say(text: str) -> None:
     """Talk, to stderr."""
-    err.print(escape(text))
+    err.print(text, markup=False)
 
 
 def warn(text: str) -> None:
     """Talk that must not be missed."""
-    err.print(f"[bold yellow]warning:[/] {escape(text)}")
+    err.mark("bold yellow", "warning:", text)
 
 
 def alarm(text: str) -> None:
     """What must never be: shown on every screen until somebody looked."""
-    err.print(f"[bold white on red] ALARM [/] {escape(text)}")
+    err.mark("bold white on red", " ALARM ", text)
 
 
 def show_error(error: ClientError) -> None:
     """One line, and what to do."""
-    err.print(f"[bold red]khunjerab:[/] {escape(error.detail)}")
+    err.mark("bold red", "khunjerab:", error.detail)
     if error.hint:
-        err.print(f"  {escape(error.hint)}")
+        err.print(f"  {error.hint}", markup=False)
 
 
 def format_moment(time_ms: int | None) -> str:

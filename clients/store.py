@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import nacl.secret
@@ -36,6 +35,8 @@ class Store:
             raise UsageError(f"{path} is of version {version}, this program writes {SCHEMA_VERSION}")
 
     def _create(self) -> None:
+        from importlib.resources import files  # once in the life of a home
+
         statement = ""
         for line in files("clients").joinpath("schema.sql").read_text().splitlines(keepends=True):
             statement += line

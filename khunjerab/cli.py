@@ -6,6 +6,7 @@ Help answers before a person notices: what is imported here at the top is all th
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -25,14 +26,14 @@ class Commands(LazyGroup):
     """Every command, in the order of the day: officers first, then custodians, auditors, operators."""
 
     places: ClassVar[Mapping[str, Place]] = {
-        "post": Place("clients.commands.post", "post", "Write, mark and send a bulletin."),
-        "inbox": Place(OFFICER, "inbox", "Fetch and list what was sent to this agency."),
-        "show": Place(OFFICER, "show", "Show one bulletin as it is held here."),
-        "ack": Place(OFFICER, "ack", "Tell the sender that a person has read it, or acted on it."),
-        "status": Place(OFFICER, "status", "How far a bulletin came with each recipient."),
-        "follow": Place("clients.commands.follow", "follow", "Hand over bulletins as they arrive."),
-        "outbox": Place("clients.commands.outbox", "app", "What waits to be sent; with `send` it goes."),
-        "search": Place(OFFICER, "search", "Search what is kept here, in every language."),
+        "post": Place("clients.commands.post", "post", "Write, mark and send a bulletin.", opens=True),
+        "inbox": Place(OFFICER, "inbox", "Fetch and list what was sent to this agency.", opens=True),
+        "show": Place(OFFICER, "show", "Show one bulletin as it is held here.", opens=True),
+        "ack": Place(OFFICER, "ack", "Tell the sender that a person has read it, or acted on it.", opens=True),
+        "status": Place(OFFICER, "status", "How far a bulletin came with each recipient.", opens=True),
+        "follow": Place("clients.commands.follow", "follow", "Hand over bulletins as they arrive.", opens=True),
+        "outbox": Place("clients.commands.outbox", "app", "What waits to be sent; with `send` it goes.", opens=True),
+        "search": Place(OFFICER, "search", "Search what is kept here, in every language.", opens=True),
         "join": Place("clients.commands.joining", "join", "Settle a home in an exchange."),
         "unlock": Place(SESSION, "unlock", "Hold the opened keyring for a while."),
         "lock": Place(SESSION, "lock", "End what unlock began."),
@@ -86,12 +87,16 @@ def options(
     from clients.home import default_folder
 
     ctx.obj = Context(home or default_folder(), passphrase_file)
+    if Commands.places[ctx.invoked_subcommand].opens:
+        ctx.obj.open_ahead()
 
 
 def main() -> None:
     """The entry point. Exit statuses are those of DESIGN §8; a closed pipe ends quietly."""
+    gc.disable()  # until the command is imported: classes and functions by the ten thousand, and none of it garbage
     try:
         status = app(standalone_mode=False)  # what typer.Exit said, where a command ended so
+        sys.stdout.flush()
     except ClientError as error:
         _fail(error)
     except BrokenPipeError:
@@ -108,7 +113,8 @@ def main() -> None:
         from khunjerab.errors import as_client_error  # it knows every package's errors
 
         _fail(as_client_error(error))
-    sys.exit(status if isinstance(status, int) else 0)
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 0)  # all is closed; to take the interpreter apart takes longer
 
 
 def _fail(error: ClientError) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -17,6 +18,7 @@ class Place(NamedTuple):
     module: str
     name: str
     help: str
+    opens: bool = False  # it works with the home's keyring, whatever its options
 
 
 class LazyGroup(TyperGroup):
@@ -27,24 +29,35 @@ class LazyGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for name, place in self.places.items():
-            self.commands[name] = TyperCommand(name, help=place.help)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Load the command that is about to run."""
-        if args and args[0] in self.places:
-            self.load(args[0])
-        return super().resolve_command(ctx, args)
+            self.commands[name] = _Unloaded(name, place)
 
     def load(self, name: str) -> Any:
         """The command itself, with its options."""
-        place = self.places[name]
-        found = getattr(importlib.import_module(place.module), place.name)
-        if isinstance(found, typer.Typer):
-            command: Any = get_group(found)  # without the options for completion, which get_command would add
-        else:
-            app = typer.Typer(add_completion=False)
-            app.command(name)(found)
-            command = get_command(app)
-        command.name = name
-        self.commands[name] = command
-        return command
+        self.commands[name] = _load(name, self.places[name])
+        return self.commands[name]
+
+
+class _Unloaded(TyperCommand):
+    """What help shows of a command. When it is to run the command itself takes its place, after the group's options."""
+
+    def __init__(self, name: str, place: Place) -> None:
+        super().__init__(name, help=place.help)
+        self._place = place
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        command = _load(self.name or "", self._place)
+        gc.freeze()  # what was imported stays: it is not looked through for garbage
+        gc.enable()
+        return command.make_context(info_name, args, parent, **extra)
+
+
+def _load(name: str, place: Place) -> Any:
+    found = getattr(importlib.import_module(place.module), place.name)
+    if isinstance(found, typer.Typer):
+        command: Any = get_group(found)  # without the options for completion, which get_command would add
+    else:
+        app = typer.Typer(add_completion=False)
+        app.command(name)(found)
+        command = get_command(app)
+    command.name = name
+    return command

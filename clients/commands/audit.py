@@ -139,7 +139,7 @@ class _Progress:
     """A line on the terminal that is written over; nothing where stderr is not one."""
 
     def __call__(self, origin: str, done: int, size: int) -> None:
-        if err.is_terminal:
+        if err.file.isatty():
             err.print(f"\r{origin}: {done} of {size} entries", end="\n" if done == size else "")
 
 

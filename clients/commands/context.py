@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import functools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from clients.errors import UsageError
 from clients.home import Home, default_folder
-from clients.passphrase import find_passphrase
+from clients.passphrase import file_of, find_passphrase
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,12 +24,27 @@ PassphraseFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
     """Options that stand before the command."""
 
     home: Path
     passphrase_file: Path | None = None
+    ahead: Home | None = None
+
+    def open(self) -> Home:
+        """The home, with its passphrase at hand. Raises UsageError where there is none."""
+        home, self.ahead = self.ahead or Home(self.home), None
+        home.unlock_with(lambda: find_passphrase(self.passphrase_file))
+        return home
+
+    def open_ahead(self) -> None:
+        """Begin to open the keyring, where nobody need be asked: what the command needs is imported meanwhile."""
+        if file_of(self.passphrase_file):
+            with contextlib.suppress(UsageError):  # the command says it, after what is wrong with its options
+                home = self.open()
+                home.open_ahead()
+                self.ahead = home
 
 
 def context_of(ctx: typer.Context) -> Context:
@@ -38,10 +54,9 @@ def context_of(ctx: typer.Context) -> Context:
 
 
 def open_home(ctx: typer.Context) -> Home:
-    """The home, with its passphrase at hand. Raises UsageError where there is none."""
-    context = context_of(ctx)
-    home = Home(context.home)
-    home.unlock_with(lambda: find_passphrase(context.passphrase_file))
+    """The home, with its passphrase at hand; closed when the command ends. Raises UsageError where there is none."""
+    home = context_of(ctx).open()
+    ctx.call_on_close(home.close)
     return home
 
 
@@ -50,6 +65,8 @@ def run(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        import asyncio  # while the keyring opens
+
         return asyncio.run(function(*args, **kwargs))
 
     return wrapper

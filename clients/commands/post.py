@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
 import sys
-import tempfile
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from clients import compose
 from clients.client import Client, now_ms
@@ -37,13 +32,13 @@ WHO, WHAT, WHERE, HOW = "Who and how", "What", "Where and when", "Sending"
 
 
 def _option(help_text: str, panel: str, *names: str) -> Any:
-    return typer.Option(*names, help=escape(help_text), rich_help_panel=panel, show_default=False)
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, show_default=False)
 
 
 File = Annotated[str | None, typer.Argument(help="TOML, JSON or Markdown file, or - for stdin; see --template.")]
 To = Annotated[list[str] | None, _option("Recipient agency; repeat for more. Alone: on the one feed all are in.", WHO)]
 Feed = Annotated[str, _option("Feed; without --to it goes to all members whom the label admits.", WHO)]
-LabelText = Annotated[str, _option("[POLICY:]LEVEL[//COMPARTMENT]//REL NATIONS, as in 'Secret//REL CHN, PAK'.", WHO)]
+LabelText = Annotated[str, _option(r"[POLICY:]LEVEL\[//COMPARTMENT]//REL NATIONS, as in 'Secret//REL CHN, PAK'.", WHO)]
 Status = Annotated[str, _option(" | ".join(STATUSES) + ". Never guessed.", WHO)]
 Precedence = Annotated[str, _option(" | ".join(PRECEDENCES) + "; routine without.", WHO)]
 Title = Annotated[list[str] | None, _option("Title, one for each --lang.", WHAT)]
@@ -121,7 +116,7 @@ async def post(
     exit status is 3; if the node does not answer, it waits in the outbox and the status is 4.
     """
     if template:
-        out.print(files("clients").joinpath("template.toml").read_text(), end="", markup=False)
+        out.print(_blank(), end="", markup=False)
         return
     order = Order(
         to or [], feed, label, status, title or [], text or [], lang or [], category, severity, urgency, certainty,
@@ -171,11 +166,21 @@ def _read(path: str) -> str:
         raise UsageError(f"{path} is not UTF-8") from None
 
 
+def _blank() -> str:
+    from importlib.resources import files
+
+    return files("clients").joinpath("template.toml").read_text()
+
+
 def _edit() -> Order:
     """The template in $EDITOR, in a file that only this user can read, and that is gone afterwards."""
     if not sys.stdin.isatty():
         raise UsageError("there is nothing to send, and no terminal to write it at", "khunjerab post FILE, or --help")
-    blank = files("clients").joinpath("template.toml").read_text()
+    import shlex
+    import subprocess
+    import tempfile
+
+    blank = _blank()
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with tempfile.TemporaryDirectory(prefix="khunjerab-") as folder:
         path = Path(folder) / "bulletin.toml"

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rich.markup import escape
-
 from clients.client import Client
 from clients.ledgers import Ledgers
 from clients.progress import Book, Progress
-from clients.screen import format_moment, out
+from clients.screen import escape, format_moment, out
 from clients.state import Held
 from clients.witnesses import Witnesses
 from protocol.content import MICRODEGREES, Content, Place

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
+
+from tests.support.live import PASSPHRASE, live_node, seat_home, world_of_today
 
 NOT_FOR_HELP = {
     "aiohttp",
@@ -48,13 +53,75 @@ def test_help_and_version_wait_for_nothing_that_is_slow_to_import(option: str) -
     assert not tops(modules) & NOT_FOR_HELP
 
 
-def test_an_officers_command_imports_nothing_of_a_node() -> None:
-    modules = imported("-m", "khunjerab", "post", "--template")
-    assert "clients.client" in modules
-    assert not tops(modules) & (ONLY_FOR_NODES | {"pydantic"})
+TO = ("--to", "cn-embassy", "--feed", "convoys")
+NOT_FOR_POST = ONLY_FOR_NODES | {
+    "aiohttp",
+    "clients.archive",
+    "clients.auditor",
+    "clients.contradictions",
+    "keys.fork",
+    "pydantic",
+    "rich",
+    "tempfile",
+    "tomli_w",
+}
 
 
-def test_what_talks_to_the_node_is_left_for_the_time_in_which_the_keyring_opens() -> None:
-    modules = imported("-m", "khunjerab", "post", "--template")
-    assert "clients.client" in modules
-    assert not tops(modules) & {"aiohttp"}
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["post", *TO, "--label", "Restricted//REL CHN, PAK", "--status", "test", "--title", "Road closed", "--json"],
+        ["inbox", "--json"],
+    ],
+    ids=["post", "inbox"],
+)
+async def test_an_officers_command_at_work_imports_nothing_that_it_does_not_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Nothing of a node, of streams, of evidence or of drawing, up to the last line that it writes."""
+    world = world_of_today()
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_bytes(PASSPHRASE.reveal())
+    monkeypatch.setenv("KHUNJERAB_PASSPHRASE_FILE", str(passphrase))
+    async with live_node(tmp_path, world) as node:
+        with contextlib.closing(seat_home(tmp_path, world, "pk-liaison", url=node.config.url)) as home:
+            folder = str(home.folder)
+            home.state.close()  # which made the tables, as they are in every home but a new one
+        modules = await asyncio.to_thread(imported, "-m", "khunjerab", "--home", folder, *command)
+    assert "clients.transport" in modules
+    assert (modules | tops(modules)) & NOT_FOR_POST == set()
+
+
+_TELL = """
+import sys
+from clients.home import Home
+Home.open_ahead = lambda home: print(*sys.modules)
+from khunjerab.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["post", "inbox", "ack", "status"])
+def test_the_keyring_begins_to_open_before_the_command_is_imported(tmp_path: Path, command: str) -> None:
+    """Argon2id has a core to itself while the other imports what the command needs, asyncio and TLS among it."""
+    (tmp_path / "profile.toml").write_text("")
+    (tmp_path / "passphrase").write_bytes(PASSPHRASE.reveal())
+    options = ["--home", str(tmp_path), "--passphrase-file", str(tmp_path / "passphrase")]
+    told = [sys.executable, "-I", "-c", _TELL, *options, command, "--help"]
+    modules = subprocess.run(told, check=True, capture_output=True, text=True).stdout.splitlines()[0].split()
+    assert "keys.keyring" in modules
+    assert not tops(modules) & {"asyncio", "cryptography", "sqlite3", "ssl"}
+    assert "clients.client" not in modules
+
+
+def test_what_is_wrong_with_the_options_is_told_before_what_is_wrong_with_the_home(tmp_path: Path) -> None:
+    options = ["--home", str(tmp_path), "--passphrase-file", str(tmp_path / "none")]
+    cases: list[tuple[list[str], str]] = [
+        (["--nonsense"], "No such option"),
+        (["x.toml"], "x.toml"),
+        (["--template"], ""),
+    ]
+    for arguments, wrong in cases:
+        told = [sys.executable, "-I", "-m", "khunjerab", *options, "post", *arguments]
+        ran = subprocess.run(told, check=False, capture_output=True, text=True)
+        assert (wrong in ran.stderr, ran.returncode) == (True, 2 if wrong else 0)
