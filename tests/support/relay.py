@@ -134,6 +134,7 @@ class Relay:
         task = asyncio.create_task(self._serve(reader, writer, life), name="link")
         self._live[task] = life
         task.add_done_callback(self._live.pop)
+        task.add_done_callback(lambda _: _reset(writer))  # also where it was cancelled before it began
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, life: _Life) -> None:
         writers = [writer]
