@@ -372,9 +372,8 @@ async def _small_socket(wire: Wire) -> None:
         made.setblocking(False)
         return made
 
-    assert wire._http is not None
-    await wire._http.close()
-    wire._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=make))
+    await wire._session().close()
+    wire._streams = aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=make))
 
 
 @pytest.mark.parametrize("patience, end", [(0.3, "request-timeout"), (30, "too-large")])
