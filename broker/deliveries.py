@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from broker.ledger import Ledger, now_ms
@@ -48,6 +48,7 @@ class Served:
     header: Header | None
     body: bytes | None
     gone: bool  # a bulletin whose body is not here any more
+    apart: int = 0  # bytes of a body that is too long to go inline
     wraps: tuple[StoredWrap, ...] | None = None
 
     @property
@@ -59,6 +60,24 @@ class Served:
     def kept(self) -> int:
         """What it takes in memory."""
         return self.length + sum(len(wrap.data) for wrap in self.wraps or ())
+
+
+@dataclass(slots=True)
+class Room:
+    """What is left of a page for so many parts, shared evenly where all have much. One item may be longer than that."""
+
+    entries: int
+    length: int = field(default_factory=lambda: limits.PAGE_BYTES_MAX)
+    parts: int = 1
+
+    def share(self) -> tuple[int, int]:
+        """Of the next part: entries, and bytes, of which its first item need take no heed."""
+        entries = min(self.entries, limits.PAGE_ENTRIES_MAX) if self.length > 0 else 0
+        return -(-entries // self.parts), self.length // self.parts
+
+    def take(self, entries: int, length: int) -> None:
+        """What a part took."""
+        self.entries, self.length, self.parts = self.entries - entries, self.length - length, self.parts - 1
 
 
 class Shown(Protocol):
@@ -149,15 +168,16 @@ class Deliveries:
         raise Problem("bad-cursor", detail)
 
     def part(
-        self, session: Session, after: int, known: int, limit: int, feed: str | None = None, told: str = ""
+        self, session: Session, after: int, known: int, room: Room, feed: str | None = None, told: str = ""
     ) -> Part:
         """The entries for this reader from index ``after``; ``known`` is the tree size that it has verified before.
 
-        Where it has been ``told`` the newest checkpoint that is not said again.
+        Where it has been ``told`` the newest checkpoint that is not said again. What is taken of ``room`` is the
+        caller's no more.
         """
         self._forget_older_heads()
         head = self.shown.head
-        limit = min(limit, limits.PAGE_ENTRIES_MAX)
+        limit, bytes_max = room.share()
         indexes = self._storage.deliveries(reader_of(session), after, head.size, limit)
         items: list[Item] = []
         used, following = 0, head.size if len(indexes) < limit else indexes[-1] + 1 if indexes else after
@@ -168,11 +188,13 @@ class Deliveries:
             if feed is not None and served.header is not None and served.header.feed != feed:
                 continue
             item = self._item(session, index, served)
-            used += served.length + len(item.wrap or b"")
-            if items and used > limits.PAGE_BYTES_MAX:
+            length = served.length + len(item.wrap or b"") + (0 if item.withheld else served.apart)
+            if items and used + length > bytes_max:
                 following = index
                 break
             items.append(item)
+            used += length
+        room.take(len(items), used)
         _, note, evidence = self._kept_for
         note = "" if note == told else note
         between = following if session.speaker.mirrors else self.checkpoint_size if note else 0
@@ -212,7 +234,7 @@ class Deliveries:
         storage = self._storage
         (data,) = storage.entry_bytes(index, index + 1)
         header, body = _header_in(data), storage.body(index)
-        served = Served(data, header, _inline(header, body), gone=header is not None and body is None)
+        served = Served(data, header, *_beside(header, body, len(body or b"")))
         self._keep(index, served)
         return served
 
@@ -224,14 +246,13 @@ class Deliveries:
         for read in self._storage.together(missing[0], missing[-1] + 1, BODY_INLINE_BYTES_MAX):
             if read.index not in self._served:
                 header = _header_in(read.data)
-                gone = header is not None and read.gone
-                self._keep(read.index, Served(read.data, header, read.body, gone, read.wraps))
+                beside = _beside(header, read.body, read.body_bytes)
+                self._keep(read.index, Served(read.data, header, *beside, read.wraps))
 
     def remember(self, entry: NewEntry, header: Header | None) -> None:
         """What was just made durable, as it will be asked for at once."""
-        body = _inline(header, entry.body)
-        gone = header is not None and entry.body is None
-        self._keep(entry.index, Served(entry.data, header, body, gone, entry.wraps))
+        beside = _beside(header, entry.body, len(entry.body or b""))
+        self._keep(entry.index, Served(entry.data, header, *beside, entry.wraps))
 
     def _keep(self, index: int, served: Served) -> None:
         self._served[index] = served
@@ -303,9 +324,11 @@ def _make_room(kept: dict[Any, Any], most: int) -> None:
         kept.clear()
 
 
-def _inline(header: Header | None, body: bytes | None) -> bytes | None:
-    """What goes with the entry: a body that is short, and a directory's JSON."""
-    return body if header is None or body is None or len(body) <= BODY_INLINE_BYTES_MAX else None
+def _beside(header: Header | None, body: bytes | None, length: int) -> tuple[bytes | None, bool, int]:
+    """What goes inline: a body that is short, and a directory's JSON; whether there is none, and what is fetched."""
+    if header is None or length <= BODY_INLINE_BYTES_MAX:
+        return body, header is not None and not length, 0
+    return None, False, length
 
 
 def _header_in(data: bytes) -> Header | None:

@@ -97,6 +97,7 @@ class Mirror:
         """
         self.storage, self.origin, self.pin, self._home, self._clock = storage, origin, pin, home, clock
         self._known = known
+        self.filled = 0  # bodies that came after their entries
         self._asked = 0  # bodies that are lacking below it were asked for in this round
         self.tree = Tree(storage)
         self._turn = asyncio.Lock()  # a lane that was ended may still be writing
@@ -339,26 +340,26 @@ class Mirror:
         return self.is_wanted(Bulletin.decode(Entry.decode(entry.data).statement), self._replay.exchange)
 
     async def complete(self, fetch: Fetch) -> int:
-        """Ask again for bodies that did not come; how many did now. Raises what ``fetch`` does, and StorageError."""
-        came, settled = 0, list[int]()
+        """Ask again for bodies that did not come; how many did now. Raises what ``fetch`` does, and StorageError.
+
+        What came until then is kept, and asked for no more: a link may never last for all of them.
+        """
+        before = self.filled
         lacking = self.storage.lacking(self._asked, LACKING_MAX) or self.storage.lacking(0, LACKING_MAX)
         for index in lacking:
             self._asked = index + 1  # whatever becomes of it: what nobody has keeps nothing else from being asked for
             entry = self.storage.entry(index)
             bulletin = Bulletin.decode(entry.statement) if entry else None
             if bulletin is None or bulletin.header.expires <= self._clock():
-                settled.append(index)
+                await self._on_disk(lambda at=index: self.storage.no_longer_lacking(at))  # type: ignore[misc]
                 continue
             body, joined = await fetch(bulletin.body) or (None, b"")
             body, wraps = whole(bulletin, body, split_wraps(joined))
             if wraps:
                 placed = by_seat(self.exchange, bulletin, wraps)
                 await self._on_disk(lambda at=index, of=placed, data=body: self.storage.fill(at, of, data))  # type: ignore[misc]
-                settled.append(index)
-                came += 1
-        if settled:
-            await self._on_disk(lambda: self.storage.no_longer_lacking(settled))
-        return came
+                self.filled += 1
+        return self.filled - before
 
     async def _on_disk(self, act: Callable[[], None]) -> None:
         await finished(asyncio.get_running_loop().run_in_executor(self._disk, act))

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.deliveries import Deliveries
+from broker.deliveries import Deliveries, Room
 from broker.sessions import Session
-from protocol import limits
 from protocol.page import Cursor, Part, encode_page
 
 KEPT_BYTES_MAX = 16 * 1024 * 1024
@@ -110,12 +109,10 @@ class Pages:
     ) -> Page:
         ledgers = self.for_reader(session, after, known)
         parts: list[Part] = []
-        left = min(limit, limits.PAGE_ENTRIES_MAX)
-        for waiting, one in zip(range(len(ledgers), 0, -1), ledgers, strict=True):
+        room = Room(limit, parts=len(ledgers))
+        for one in ledgers:
             note, _ = told.get(one.shown.origin, UNTOLD) if told else UNTOLD
-            part = one.part(session, *_place(one, after, known), -(-left // waiting), feed, note)
-            left -= len(part.items)
-            parts.append(part)
+            parts.append(one.part(session, *_place(one, after, known), room, feed, note))
         checkpoints = {one.shown.origin: (one.checkpoint_size, one.checkpoint_lines) for one in ledgers}
         places = {part.head.origin: part.next for part in parts}
         whole = all(part.next == part.head.size for part in parts)

@@ -13,7 +13,7 @@ import tomli_w
 
 from broker.errors import NodeHomeError
 from keys.keyring import write_private
-from protocol import names
+from protocol import limits, names
 from protocol.errors import ProtocolError
 from protocol.page import Cursor, Part
 from protocol.parties import Node
@@ -66,7 +66,7 @@ class PeerWire(Protocol):
     def follow(self, after: Cursor) -> AsyncGenerator[tuple[Part, ...], None]:
         """Its ledger from a cursor on, as it grows; it ends only by raising."""
 
-    async def page(self, after: Cursor) -> tuple[Part, ...]:
+    async def page(self, after: Cursor, limit: int = limits.PAGE_ENTRIES_MAX) -> tuple[Part, ...]:
         """One page, at once."""
 
     async def body(self, sha256: bytes) -> tuple[bytes, bytes] | None:

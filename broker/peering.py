@@ -18,12 +18,14 @@ import structlog
 from broker.errors import BrokerError
 from broker.mirror import Contradicted, Mirror, PartRefused, Taken
 from broker.peer import PeerAway, PeerConfig, PeerWire, Reach, SessionOver
+from protocol import limits
 from protocol.page import Part
 
 if TYPE_CHECKING:
     from broker.node import Node
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.2, 30.0
+PART_SHRINKS_BY, PART_GROWS_BY = 4, 2
 COMPLETE_SECONDS = 60.0  # between two times that missing bodies are asked for
 
 log = structlog.get_logger()
@@ -47,14 +49,18 @@ class Peering:
         self.error = "not tried yet"
         self.head_size = mirror.head.size  # the largest that the peer has shown
         self.heard = 0  # when anything last came
+        self._most = limits.PAGE_ENTRIES_MAX  # entries that are asked for at once
 
     async def run(self) -> None:
         """Follow, and follow again."""
         failures = 0
         while True:
+            size = self.mirror.size
             try:
                 await self._follow()
             except PeerAway as error:
+                if self.mirror.size == size:  # the link may be one that never lasts for more
+                    self._most = max(1, self._most // PART_SHRINKS_BY)
                 if not (self.connected and isinstance(error, SessionOver)):  # four times an hour, and nothing is wrong
                     self._note(str(error))
             except Contradicted as error:
@@ -85,7 +91,7 @@ class Peering:
 
     async def _follow(self) -> None:
         async with self.reach() as wire:
-            await self._take(wire, await wire.page({self.mirror.origin: self.mirror.size}))  # a stream tells only news
+            await self._take_pages(wire)  # a stream tells only news
             completing = asyncio.create_task(self._complete(wire))
             try:
                 async with contextlib.aclosing(wire.follow({self.mirror.origin: self.mirror.size})) as pages:
@@ -97,12 +103,26 @@ class Peering:
                 completing.cancel()
                 await asyncio.gather(completing, return_exceptions=True)
 
+    async def _take_pages(self, wire: PeerWire) -> None:
+        """One; and until nothing is left, or until parts are of their full size again."""
+        origin, mirror = self.mirror.origin, self.mirror
+        more = True
+        while more:
+            size, most = mirror.size, self._most
+            await self._take(wire, await wire.page({origin: size}, most))
+            self._most = min(limits.PAGE_ENTRIES_MAX, most * PART_GROWS_BY)
+            more = size < mirror.size < self.head_size and most < limits.PAGE_ENTRIES_MAX
+
     async def _complete(self, wire: PeerWire) -> None:
         """Now and then, what did not come with its entry: a peer that was restored has it back only later."""
         while True:
-            if await self.mirror.complete(wire.body):
-                self._node.pages.forget()
-                self._node.news.wake_all()
+            filled = self.mirror.filled
+            try:
+                await self.mirror.complete(wire.body)
+            finally:
+                if self.mirror.filled > filled:
+                    self._node.pages.forget()
+                    self._node.news.wake_all()
             await asyncio.sleep(COMPLETE_SECONDS)
 
     async def _take(self, wire: PeerWire, parts: tuple[Part, ...]) -> None:

@@ -89,12 +89,12 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """An entry and what lies beside it; ``body`` is left out where it is long, and ``gone`` where there is none."""
+    """An entry and what lies beside it; ``body`` is left out where it is long, and its length 0 where there is none."""
 
     index: int
     data: bytes
     body: bytes | None
-    gone: bool
+    body_bytes: int
     wraps: tuple[StoredWrap, ...]
 
 

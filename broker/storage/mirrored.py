@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.storage import sqlite
-from broker.storage.contract import NewEntry, NewTile
+from broker.storage.contract import NewEntry, NewTile, StoredWrap
 from broker.storage.sqlite import SqliteStorage
 from protocol.record import Record
 from protocol.statements import GOVERNANCE
@@ -77,10 +77,15 @@ class MirrorStorage(SqliteStorage):
         query = "SELECT idx FROM lacking WHERE idx >= ? ORDER BY idx LIMIT ?"
         return [row[0] for row in self._rows(query, start, limit)]  # type: ignore[misc]
 
-    def no_longer_lacking(self, indexes: Sequence[int]) -> None:
-        """They are filled, or nobody has them any more."""
+    def fill(self, index: int, wraps: Sequence[StoredWrap], body: bytes) -> None:
+        """As in every ledger; and it is lacking no more. A crash in between has it asked for again."""
+        super().fill(index, wraps, body)
+        self.no_longer_lacking(index)
+
+    def no_longer_lacking(self, index: int) -> None:
+        """It is filled, or nobody has it any more."""
         with self._transaction() as db:
-            db.executemany("DELETE FROM lacking WHERE idx = ?", [(index,) for index in indexes])
+            db.execute("DELETE FROM lacking WHERE idx = ?", (index,))
 
     def flags(self) -> list[Flag]:
         """Every one, in order of index."""

@@ -306,12 +306,13 @@ class SqliteStorage:
             wraps.setdefault(index, []).append(StoredWrap(*wrap))  # type: ignore[arg-type]
         query = (
             "SELECT idx, entry.data, CASE WHEN kind = ? OR length(body.data) <= ? THEN body.data END, "
-            "body.data IS NULL FROM entry LEFT JOIN body USING (idx) WHERE idx >= ? AND idx < ? ORDER BY idx"
+            "coalesce(length(body.data), 0) FROM entry LEFT JOIN body USING (idx) "
+            "WHERE idx >= ? AND idx < ? ORDER BY idx"
         )
         rows = self._rows(query, int(Kind.DIRECTORY), body_bytes_max, start, stop)
         return [
-            Together(index, data, body, bool(gone), tuple(wraps.get(index, ())))  # type: ignore[arg-type]
-            for index, data, body, gone in rows
+            Together(index, data, body, length, tuple(wraps.get(index, ())))  # type: ignore[arg-type]
+            for index, data, body, length in rows
         ]
 
     def body(self, index: int) -> bytes | None:

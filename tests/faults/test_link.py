@@ -20,11 +20,14 @@ from clients import transport
 from clients.errors import Unreachable
 from clients.transport import Wire
 from khunjerab import witnesses
+from protocol.content import Version
+from tests.support.altering import replace
 from tests.support.border import Border, border, near_border
-from tests.support.door import until
-from tests.support.live import live_node, world_of_today
+from tests.support.door import logged_in, post, until
+from tests.support.live import live_node, now_ms, world_of_today
+from tests.support.pair import PEER, live_pair
 from tests.support.relay import Asked, Relay
-from tests.support.world import ORIGINS, signing_key
+from tests.support.world import CONTENT, ORIGINS, signing_key
 
 PK = ORIGINS["PK"]
 
@@ -136,6 +139,32 @@ async def test_a_slow_link(tmp_path: Path) -> None:
             link.delay_s, link.bytes_per_second = 0.05, 64_000
         handed = both.record.handed.values()
         await until(lambda: min(reader.total() for reader in handed) >= 6, 60)
+
+
+@pytest.mark.parametrize(
+    "chars, carries", [(40_000, 250_000), (300_000, 700_000)], ids=["short bodies", "bodies that are fetched"]
+)
+async def test_a_link_that_never_lasts_for_a_whole_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chars: int, carries: int
+) -> None:
+    """Every connection ends after so many bytes; a backlog comes over it all the same. SPEC 11.9.7."""
+    monkeypatch.setattr(peering, "BACKOFF_SECONDS_MAX", 0.3)
+    links = {nation: Relay(0, number) for number, nation in enumerate(PEER)}
+    texts = tuple(Version(language, "Long", "x" * 100_000) for language in ("en", "zh", "ur")[: chars // 100_000])
+    content = replace(CONTENT, versions=texts or (Version("en", "Short", "x" * chars),))
+    async with live_pair(tmp_path, links=links) as pair:
+        await pair.level()
+        for link in links.values():
+            await link.cut()
+        async with logged_in(pair.nodes["PK"], "pk-liaison/desk") as wire:
+            receipts = [await post(wire, pair.world.bulletin(content=content, created=now_ms())) for _ in range(16)]
+        assert sum(len(pair.nodes["PK"].storage.body(receipt.index) or b"") for receipt in receipts) > 2 * carries
+        for link in links.values():
+            link.carries = carries
+            link.open()
+        await until(lambda: pair.mirror("CN").head.size > receipts[-1].index, 60)
+        bodies = [pair.mirror("CN").storage.body(receipt.index) for receipt in receipts]
+        assert bodies == [pair.nodes["PK"].storage.body(receipt.index) for receipt in receipts]
 
 
 class Meddler:

@@ -14,22 +14,27 @@ from broker import mirror as module
 from broker.copies import Copies
 from broker.errors import LedgerBroken, StorageError
 from broker.mirror import PartRefused
-from broker.peer import PeerConfig
+from broker.peer import PeerAway, PeerConfig
 from broker.peering import Peering
 from broker.recovery import Recovery
 from clients.transport import Wire
 from keys.replay import Replay
-from protocol import canonical
+from protocol import canonical, limits
 from protocol.content import Version
 from protocol.entry import Submission
 from protocol.errors import Malformed
-from protocol.page import Part
+from protocol.page import Cursor, Part
 from protocol.statements import Bulletin, Kind
 from tests.support.altering import replace
 from tests.support.mirroring import Site, entry_of, forged, signed_head
 from tests.support.world import CONTENT, ORIGINS, open_ledger, signing_key
 
 LONG = replace(CONTENT, versions=(Version("en", "Long", "x" * 90_000),))
+
+
+async def never(*_: object) -> None:
+    """What is not to be called."""
+    raise AssertionError
 
 
 @pytest.fixture
@@ -133,6 +138,33 @@ async def test_a_body_that_nobody_has_keeps_no_other_from_being_asked_for(
     assert await site.mirror.complete(some) == 2
 
 
+async def test_what_came_before_the_link_broke_is_kept_and_asked_for_no_more(site: Site) -> None:
+    """As it may break each time. SPEC 11.9.3."""
+    await site.take()
+    receipts = [site.post(site.world.bulletin()) for _ in range(3)]
+    part = site.part()
+    await site.take(
+        part.replace(items=tuple(item.replace(body=None, wrap=None, withheld="missing") for item in part.items))
+    )
+
+    async def one_only(sha256: bytes) -> tuple[bytes, bytes] | None:
+        if site.asked:
+            raise PeerAway("the link is cut")
+        return await site.fetch(sha256)
+
+    told: list[int] = []
+    pages, news = SimpleNamespace(forget=int), SimpleNamespace(wake_all=lambda: told.append(site.mirror.filled))
+    node: Any = SimpleNamespace(pages=pages, news=news)
+    lane = Peering(PeerConfig(ORIGINS["PK"]), site.mirror, node, *(never,) * 3)  # type: ignore[arg-type]
+    wire: Any = SimpleNamespace(body=one_only)
+    for filled in (1, 2):
+        site.asked.clear()
+        with pytest.raises(PeerAway):
+            await lane._complete(wire)
+        assert told[-1] == site.mirror.filled == filled
+        assert len(site.mirror.storage.lacking(0, 9)) == len(receipts) - filled
+
+
 async def test_a_peer_whose_keys_were_rotated_is_caught_up_with(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It signs with the new ones for what is from before; this node's own ledger knows them already. SPEC 11.9.1."""
     nodes = tuple(
@@ -217,9 +249,6 @@ async def test_what_became_durable_before_its_lane_ended_is_told(site: Site, mon
     node: Any = SimpleNamespace(news=SimpleNamespace(wake_all=lambda: woken.append(site.mirror.size)))
     wire: Any = SimpleNamespace(body=site.fetch)
 
-    async def never(*_: object) -> None:
-        raise AssertionError
-
     lane = Peering(PeerConfig(ORIGINS["PK"]), site.mirror, node, never, never, never)  # type: ignore[arg-type]
     receipt = site.post(site.world.bulletin())
     site.publish()
@@ -238,13 +267,41 @@ async def test_what_became_durable_before_its_lane_ended_is_told(site: Site, mon
     assert (await site.take()).checkpoint
 
 
+async def test_parts_grow_again_as_they_come(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until they are of their full size, which a stream goes on with; or nothing is left. SPEC 11.9.7."""
+    monkeypatch.setattr(limits, "PAGE_ENTRIES_MAX", 8)
+    asked: list[int] = []
+
+    async def page(after: Cursor, limit: int) -> tuple[Part, ...]:
+        assert after == {ORIGINS["PK"]: site.mirror.size}
+        asked.append(limit)
+        return (site.part(limit),)
+
+    async def taken(*_: object) -> None: ...
+
+    node: Any = SimpleNamespace(clock=site.clock)
+    wire: Any = SimpleNamespace(body=site.fetch, page=page)
+    lane = Peering(PeerConfig(ORIGINS["PK"]), site.mirror, node, never, taken, never)  # type: ignore[arg-type]
+    for _ in range(20):
+        site.post(site.world.bulletin())
+    lane._most = 1
+    await lane._take_pages(wire)
+    assert asked == [1, 2, 4, 8]
+    assert site.mirror.size == sum(asked) < site.ledger.tree.size
+    lane._most = 2
+    for _ in range(3):
+        await lane._take_pages(wire)
+    assert asked[4:] == [2, 4, 8, 8, 8]
+    assert site.mirror.size == site.ledger.tree.size
+    lane._most = 1
+    await lane._take_pages(wire)
+    assert asked[9:] == [1]
+
+
 async def test_a_size_that_nobody_signed_is_no_lag(site: Site) -> None:
     """What `node peer status` shows is what the peer's node has put its name to."""
     node: Any = SimpleNamespace(evidence=SimpleNamespace(suspect=lambda *_: None), clock=site.clock)
     wire: Any = SimpleNamespace(body=site.fetch)
-
-    async def never(*_: object) -> None:
-        raise AssertionError
 
     lane = Peering(PeerConfig(ORIGINS["PK"]), site.mirror, node, never, never, never)  # type: ignore[arg-type]
     part = site.part()

@@ -17,6 +17,7 @@ from broker.mirrors import Mirrors
 from broker.storage import mirrored
 from broker.storage.mirrored import Mirrored
 from keys.finding import Report
+from protocol import limits
 from protocol.content import Version
 from protocol.entry import Entry, Link
 from protocol.statements import AcknowledgementLine, Bulletin, Kind
@@ -64,6 +65,30 @@ async def test_a_large_body_is_fetched(site: Site) -> None:
     body = site.mirror.storage.body(receipt.index)
     assert body is not None
     assert site.asked == [hashlib.sha256(body).digest()]
+
+
+async def test_a_part_ends_where_its_bodies_would_be_too_much(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are fetched count like those that come with it, those that are for nobody here do not. SPEC 2."""
+    monkeypatch.setattr(limits, "PAGE_BYTES_MAX", 300_000)
+    long = replace(CONTENT, versions=(Version("en", "Long", "x" * 90_000),))
+    founded = site.ledger.tree.size
+    for _ in range(4):
+        site.post(site.world.bulletin(to=("pk-site-security",), feed="sites", content=long))
+    for _ in range(7):
+        site.post(site.world.bulletin(content=long))
+    counts = []
+    for _ in range(2):  # just posted, and read anew
+        at, taken = founded, list[int]()
+        while at < site.ledger.tree.size:
+            part = site.part(after=at)
+            at = part.next
+            taken.append(sum(item.body is None and bool(item.wrap) for item in part.items))
+        counts.append(taken)
+        site.reopen_peer()
+    assert counts == [[2, 3, 2]] * 2
+    while site.mirror.size < site.ledger.tree.size:
+        await site.take()
+    assert len(site.asked) == 7
 
 
 async def test_a_backlog_is_shown_once_a_signed_head_is_reached(site: Site) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.deliveries import Deliveries
+from broker.deliveries import Deliveries, Room
 from broker.node import Node
 from broker.sessions import Session
 from clients.client import Client
@@ -377,9 +377,9 @@ class Withholding(Deliveries):
     hidden: frozenset[tuple[str, int]] = frozenset()
 
     def part(
-        self, session: Session, after: int, known: int, limit: int, feed: str | None = None, told: str = ""
+        self, session: Session, after: int, known: int, room: Room, feed: str | None = None, told: str = ""
     ) -> Part:
-        part, agency = super().part(session, after, known, limit, feed, told), session.speaker.agency
+        part, agency = super().part(session, after, known, room, feed, told), session.speaker.agency
         return replace(part, items=tuple(item for item in part.items if (agency, item.index) not in self.hidden))
 
 

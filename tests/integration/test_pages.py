@@ -13,7 +13,8 @@ from protocol import limits
 from protocol.merkle import leaf_hash, verify_inclusion
 from protocol.page import Cursor
 from tests.support.door import logged_in
-from tests.support.live import live_node, world_of_today
+from tests.support.live import live_node, now_ms, world_of_today
+from tests.support.pair import live_pair
 from tests.support.world import ORIGINS
 
 MANY = 30
@@ -73,3 +74,24 @@ async def test_what_is_kept_of_proofs_is_bounded(tmp_path: Path, monkeypatch: py
         own = node.pages.own
         assert len(own._paths) <= 4
         assert len(own._joints) <= 3
+
+
+async def test_a_page_of_several_ledgers_is_bounded_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ledgers have much to bring, which all come on: one item alone may go beyond the bound. SPEC 2."""
+    most = 20_000
+    async with live_pair(tmp_path) as pair:
+        both = ("cn-liaison", "pk-site-security")
+        for nation, sender in (("PK", "pk-liaison"), ("CN", "cn-embassy")):
+            async with logged_in(pair.nodes[nation], f"{sender}/desk") as wire:
+                await wire.post([pair.world.bulletin(sender, both, created=now_ms()) for _ in range(MANY)])
+        await pair.level()
+        monkeypatch.setattr(limits, "PAGE_BYTES_MAX", most)
+        monkeypatch.setattr(deliveries, "_ITEM_BYTES", 0)
+        async with logged_in(pair.nodes["CN"], "cn-liaison/desk") as reader:
+            after, read = dict.fromkeys(ORIGINS.values(), 0), 0
+            while read < 2 * MANY:
+                parts = await reader.deliveries(after, {})
+                sizes = [len(i.entry) + len(i.body or b"") + len(i.wrap or b"") for part in parts for i in part.items]
+                assert 0 < sum(sizes) <= most + max(sizes)
+                after = {part.head.origin: part.next for part in parts}
+                read += len(sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from broker.deliveries import Deliveries
+from broker.deliveries import Deliveries, Room
 from broker.ledger import Ledger
 from broker.mirror import Mirror, Taken
 from broker.pages import Pages
@@ -74,7 +74,7 @@ class Site:
     def part(self, limit: int = 256, after: int | None = None) -> Part:
         """What the peer's node gives a mirror that stands where this one does."""
         start = self.mirror.size if after is None else after
-        return self._deliveries.part(self._session("CN"), start, start, limit)
+        return self._deliveries.part(self._session("CN"), start, start, Room(limit))
 
     def served(self, after: int) -> list[int]:
         """What CN's node, which keeps its pages, serves to an agency there of the mirror."""

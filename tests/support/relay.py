@@ -59,6 +59,7 @@ class Relay:
         self.delay_s = 0.0
         self.bytes_per_second = 0  # 0: as fast as it goes
         self.doomed = 0.0  # of new connections, this part is reset at a byte that is drawn
+        self.carries = 0  # bytes, after which each new connection is reset; 0: any number
         self.loss = 0.0  # of what is read at once, this part is cut short, and the connection with it
         self.connections = 0  # that were ever taken
         self.asked: list[Asked] = []
@@ -155,8 +156,8 @@ class Relay:
                 _reset(one)
 
     def _draw_life(self) -> _Life:
-        if self.dice.random() >= self.doomed:
-            return _Life(None)
+        if self.carries or self.dice.random() >= self.doomed:
+            return _Life(self.carries or None)
         return _Life(int(2 ** self.dice.uniform(0, 18)))
 
     async def _let_pass(self, life: _Life) -> None:
