@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     """How much of everything: five rounds at least, the rest by how long one may wait."""
 
     rounds: int
-    posts: int  # a round of single posts and of batches
+    posts: int  # a round of single posts, of batches, and of what is published alone
     carried: int  # end to end
     fanned: int  # to a thousand connections
     audited: int
@@ -62,7 +62,7 @@ class Bench:
             self._told(f"single posts and batches, suite {suite}", lambda s=suite: admission(s, rounds, plan.posts))
             self._told(f"end to end, suite {suite}", lambda s=suite: self._beside(s))
         self._told("two nodes", lambda: pair(rounds, plan.carried // 2, plan.mirrored))
-        self._told("publishing", lambda: publishing(rounds, plan.carried))
+        self._told("publishing", lambda: publishing(rounds, plan.posts))
         self._told("fan-out", lambda: fanout(rounds, plan.fanned))
         self._told("size of the ledger", self._size)
         self._told("audit", lambda: [*audit(rounds, plan.audited), *tree(rounds, plan.audited)])

@@ -39,3 +39,13 @@ def _processor() -> str:
 
 def _told_by(program: str) -> str:
     return subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def processor_seconds(pid: int) -> float:
+    """Of a process, with its threads and the processes that it has started and that run."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = [
+        int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()
+    ]
+    return own + sum(processor_seconds(child) for child in children)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -24,6 +23,7 @@ from bench.audit import CORES
 from bench.carried import READER, SENDER, Carried, Plan, carry
 from bench.carriers.khunjerab import Khunjerab
 from bench.carriers.pair import Pair, two_homes
+from bench.environment import processor_seconds
 from bench.load import drive, request_of
 from bench.messages import PLENTY, bench_world, sealed
 from bench.table import Figure
@@ -112,11 +112,11 @@ async def _accepted(world: World, submissions: Sequence[Submission], *, mirrored
             host, _, port = pk.config.listen.rpartition(":")
             full = range(0, len(submissions) - BATCH + 1, BATCH)
             bodies = [encode_batch(list(submissions[at : at + BATCH])) for at in full]
-            before = _processor_seconds(pk.pid)
+            before = processor_seconds(pk.pid)
             run = await drive(host, int(port), [request_of("/v1/entries", body, token) for body in bodies], 4)
             if mirrored:
                 await _until_mirrored(cn.config.admin, len(bodies) * BATCH)
-            cpu = _processor_seconds(pk.pid) - before
+            cpu = processor_seconds(pk.pid) - before
             if run.failures:
                 raise RuntimeError(f"{run.failures} batches were refused")
             if not mirrored:
@@ -129,12 +129,6 @@ async def _until_mirrored(admin: str, count: int) -> None:
         if await asyncio.to_thread(_mirrored, admin) >= count:
             return
         await asyncio.sleep(_LOOK_SECONDS)
-
-
-def _processor_seconds(pid: int) -> float:
-    """Of a process, its threads together."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _catch_up(rounds: int, world: World, submissions: Sequence[Submission]) -> Figure:

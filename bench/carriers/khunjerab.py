@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 from bench.carriers.contract import Arrived, Publish, Served
+from clients.submitting import Answered, submitting
 from clients.transport import Wire
 from keys.signing import SignatureCheck
 from protocol import merkle
@@ -22,10 +24,10 @@ ORIGIN = ORIGINS["PK"]
 
 
 class Khunjerab:
-    """Posts of up to ``batch`` bulletins; a stream of pages."""
+    """A stream of messages of up to ``batch`` bulletins; a stream of pages."""
 
     name = "khunjerab"
-    batch = 16
+    batch = 8
 
     def __init__(self, world: World, sender: str, reader: str) -> None:
         self._world, self._sender, self._reader = world, sender, reader
@@ -51,21 +53,29 @@ class Khunjerab:
     @contextlib.asynccontextmanager
     async def publishing(self, served: Served) -> AsyncIterator[Publish]:
         """Each receipt leads to a head that the node signed, which is verified once for all that share it."""
-        async with self.logged_in(served, self._sender) as wire:
+        async with self.logged_in(served, self._sender) as wire, submitting(wire) as stream:
+            waiting = deque[tuple[int, asyncio.Future[None]]]()
 
             async def publish(submissions: Sequence[Submission]) -> None:
-                heads = set[TreeHead]()
-                for submission, receipt in zip(submissions, await wire.post(submissions), strict=True):
-                    if not isinstance(receipt, Receipt):
-                        raise receipt
-                    receipt.leaf_of(
-                        Entry(submission.kind, submission.statement, submission.signatures, receipt.time, receipt.link)
-                    )
-                    heads.add(receipt.head)
-                for head in heads:
-                    _verify(head)
+                landed = asyncio.get_running_loop().create_future()
+                waiting.append((len(submissions), landed))
+                await stream.send(submissions)
+                await landed
 
-            yield publish
+            async def take() -> None:
+                answered = 0
+                while True:
+                    answered += _verified(await stream.answers())
+                    while waiting and answered >= waiting[0][0]:
+                        count, landed = waiting.popleft()
+                        answered -= count
+                        landed.set_result(None)
+
+            taking = asyncio.create_task(take())
+            try:
+                yield publish
+            finally:
+                taking.cancel()
 
     async def arriving(self, served: Served) -> AsyncGenerator[list[Arrived], None]:
         """Each page's head and every entry's path are verified."""
@@ -75,6 +85,19 @@ class Khunjerab:
         ):
             async for part, *_ in pages:
                 yield arrived_in(part)
+
+
+def _verified(answered: Sequence[Answered]) -> int:
+    """How many were logged, all of them, under heads that the node signed."""
+    heads = set[TreeHead]()
+    for submission, receipt in answered:
+        if not isinstance(receipt, Receipt):
+            raise receipt
+        receipt.leaf_of(Entry(submission.kind, submission.statement, submission.signatures, receipt.time, receipt.link))
+        heads.add(receipt.head)
+    for head in heads:
+        _verify(head)
+    return len(answered)
 
 
 def arrived_in(part: Part) -> list[Arrived]:
