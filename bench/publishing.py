@@ -86,8 +86,7 @@ async def _on_a_stream(carrier: Khunjerab, served: Served, messages: list[Submis
     async with carrier.logged_in(served, SENDER) as wire, submitting(wire) as stream:
         began = time.perf_counter()
         while at < len(messages) or len(stream):
-            while at < len(messages) and len(stream) < IN_FLIGHT:
-                batch = messages[at : at + min(BATCH, IN_FLIGHT - len(stream))]
+            if batch := messages[at : at + IN_FLIGHT - len(stream)]:
                 await stream.send(batch)
                 at += len(batch)
             answers = [answer for _, answer in await stream.answers()]
