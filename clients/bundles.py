@@ -7,7 +7,6 @@ none, as the next one takes its place in the chain.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from clients.errors import Declined, UsageError
 from keys.exchange import BUNDLE_LIFE_MS, Exchange, HeldBundle
@@ -16,6 +15,7 @@ from protocol import limits
 from protocol.card import Card
 from protocol.entry import Entry, Submission
 from protocol.parties import Agency
+from protocol.record import Record
 from protocol.signing import KemKey, encode_signatures
 from protocol.statements import NO_HASH, KeyBundle, Kind, Seat, statement_hash
 from protocol.times import DAY_MS, format_time
@@ -25,8 +25,7 @@ KEM_KEYS_LOW = 3
 _SKEW_MS = limits.CLOCK_SKEW_SECONDS_MAX * 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Record):
     """An agency's seats and how far its chain has come: enough to write the next bundle."""
 
     exchange: bytes
@@ -69,7 +68,7 @@ class Plan:
     def after(self, bundle: KeyBundle) -> Plan:
         """The plan once ``bundle`` is signed."""
         held = HeldBundle(statement_hash(Kind.KEY_BUNDLE, bundle.encode()), bundle)
-        return replace(self, used=self.used | {seat.kem.key_id for seat in bundle.seats}, last=held)
+        return self.replace(used=self.used | {seat.kem.key_id for seat in bundle.seats}, last=held)
 
     def starts(self, now: int, count: int, every_days: int = RENEW_DAYS) -> list[int]:
         """When the next bundles start: the first now if one is due, else when the newest is to be renewed.

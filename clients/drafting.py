@@ -6,7 +6,6 @@ A draft may not hold together yet: ``Directory.check`` is asked when it is signe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from clients.errors import UsageError
@@ -25,7 +24,7 @@ _KNOWN = Policy().equivalence  # the levels of Pakistan and China, and the maps 
 
 def begin(issued: int, days: int = LIFE_DAYS) -> Directory:
     """Version 1, with nobody in it."""
-    policy = replace(Policy(), equivalence=Equivalence({}, {}))
+    policy = Policy().replace(equivalence=Equivalence({}, {}))
     issued -= issued % 1000
     return Directory(None, 1, bytes(32), issued, issued + days * DAY_MS, (), (), (), (), policy)
 
@@ -33,8 +32,7 @@ def begin(issued: int, days: int = LIFE_DAYS) -> Directory:
 def follow(before: Directory, issued: int, days: int = LIFE_DAYS) -> Directory:
     """Version N+1 on the one in force, the same but for its place in the chain and its times."""
     issued -= issued % 1000
-    return replace(
-        before,
+    return before.replace(
         exchange=before.exchange_hash,
         version=before.version + 1,
         previous=before.hash,
@@ -48,15 +46,15 @@ def follow(before: Directory, issued: int, days: int = LIFE_DAYS) -> Directory:
 
 def put_nation(draft: Directory, nation: Nation, levels: Sequence[str] = ()) -> Directory:
     """A nation, new or in the place of the one before; a new one brings its levels, and maps to those known here."""
-    draft = replace(draft, nations=_put(draft.nations, nation, "id"))
+    draft = draft.replace(nations=_put(draft.nations, nation, "id"))
     equivalence = draft.policy.equivalence
     if levels:
-        equivalence = replace(equivalence, levels={**equivalence.levels, nation.id: tuple(levels)})
+        equivalence = equivalence.replace(levels={**equivalence.levels, nation.id: tuple(levels)})
     elif nation.id not in equivalence.levels:
         if nation.id not in _KNOWN.levels:
             raise UsageError(f"the levels of {nation.id} are not known here", "--levels LOWEST,…,HIGHEST")
         levels = _KNOWN.levels[nation.id]
-        equivalence = replace(equivalence, levels={**equivalence.levels, nation.id: tuple(levels)})
+        equivalence = equivalence.replace(levels={**equivalence.levels, nation.id: tuple(levels)})
     return _with_equivalence(draft, _with_known_maps(equivalence))
 
 
@@ -67,11 +65,11 @@ def _with_known_maps(equivalence: Equivalence) -> Equivalence:
         for ends, values in _KNOWN.maps.items()
         if all(equivalence.levels.get(end) == _KNOWN.levels[end] for end in ends)
     }
-    return replace(equivalence, maps={**known, **equivalence.maps})
+    return equivalence.replace(maps={**known, **equivalence.maps})
 
 
 def _with_equivalence(draft: Directory, equivalence: Equivalence) -> Directory:
-    return replace(draft, policy=replace(draft.policy, equivalence=equivalence))
+    return draft.replace(policy=draft.policy.replace(equivalence=equivalence))
 
 
 def with_authorities(nation: Nation, cards: Sequence[Card], without: Sequence[str] = ()) -> Nation:
@@ -79,7 +77,7 @@ def with_authorities(nation: Nation, cards: Sequence[Card], without: Sequence[st
     kept = tuple(authority for authority in nation.authorities if authority.name not in without)
     for card in cards:
         kept = _put(kept, Authority(card.name, card.key), "name")
-    return replace(nation, authorities=kept)
+    return nation.replace(authorities=kept)
 
 
 def remove_nation(draft: Directory, id_: str) -> Directory:
@@ -93,7 +91,7 @@ def remove_nation(draft: Directory, id_: str) -> Directory:
     maps = {ends: values for ends, values in equivalence.maps.items() if id_ not in ends}
     draft = _with_equivalence(draft, Equivalence(levels, maps))
     nodes = tuple(node for node in draft.nodes if node.nation != id_)
-    return replace(draft, nations=_without(draft.nations, id_, "id"), nodes=nodes)
+    return draft.replace(nations=_without(draft.nations, id_, "id"), nodes=nodes)
 
 
 # Agencies
@@ -101,7 +99,7 @@ def remove_nation(draft: Directory, id_: str) -> Directory:
 
 def put_agency(draft: Directory, agency: Agency) -> Directory:
     """An agency, new or in the place of the one before."""
-    return replace(draft, agencies=_put(draft.agencies, agency, "id"))
+    return draft.replace(agencies=_put(draft.agencies, agency, "id"))
 
 
 def new_agency(draft: Directory, card: Card, nation: str, classification: str, home: str = "") -> Agency:
@@ -129,8 +127,8 @@ def _only_node(draft: Directory, nation: str) -> str:
 def remove_agency(draft: Directory, id_: str) -> Directory:
     """An agency, out of every feed too."""
     _find(draft.agencies, id_, "id", "agency")
-    feeds = tuple(replace(f, members=tuple(m for m in f.members if m != id_)) for f in draft.feeds)
-    return replace(draft, agencies=_without(draft.agencies, id_, "id"), feeds=feeds)
+    feeds = tuple(f.replace(members=tuple(m for m in f.members if m != id_)) for f in draft.feeds)
+    return draft.replace(agencies=_without(draft.agencies, id_, "id"), feeds=feeds)
 
 
 # Feeds and nodes
@@ -138,18 +136,18 @@ def remove_agency(draft: Directory, id_: str) -> Directory:
 
 def put_feed(draft: Directory, feed: Feed) -> Directory:
     """A feed, new or in the place of the one before."""
-    return replace(draft, feeds=_put(draft.feeds, feed, "name"))
+    return draft.replace(feeds=_put(draft.feeds, feed, "name"))
 
 
 def remove_feed(draft: Directory, name: str) -> Directory:
     """A feed."""
     _find(draft.feeds, name, "name", "feed")
-    return replace(draft, feeds=_without(draft.feeds, name, "name"))
+    return draft.replace(feeds=_without(draft.feeds, name, "name"))
 
 
 def put_node(draft: Directory, node: Node) -> Directory:
     """A node by its card, new or in the place of the one before."""
-    return replace(draft, nodes=_put(draft.nodes, node, "origin"))
+    return draft.replace(nodes=_put(draft.nodes, node, "origin"))
 
 
 def remove_node(draft: Directory, origin: str) -> Directory:
@@ -158,7 +156,7 @@ def remove_node(draft: Directory, origin: str) -> Directory:
     left = [agency.id for agency in draft.agencies if agency.home == origin]
     if left:
         raise UsageError(f"{left[0]} is at home there", f"khunjerab directory set agency {left[0]} --home ORIGIN")
-    return replace(draft, nodes=_without(draft.nodes, origin, "origin"))
+    return draft.replace(nodes=_without(draft.nodes, origin, "origin"))
 
 
 # Finding

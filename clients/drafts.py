@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from protocol import canonical, limits, names
 from protocol.canonical import Fields
 from protocol.content import Content
 from protocol.header import PRECEDENCES, STATUSES, Relation
 from protocol.label import Label
+from protocol.record import Record
 
 _DRAFT_BYTES_MAX = limits.CONTENT_BYTES_MAX + limits.ENTRY_BYTES_MAX
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Record):
     """Kept sealed in the outbox under its id until it is sent."""
 
     id: bytes

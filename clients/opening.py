@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from clients.home import Home
 from keys.errors import CannotOpen
@@ -11,11 +10,11 @@ from keys.kem import PrivateKey
 from keys.keyring import Keyring
 from keys.sealing import OpenedWrap, open_body, open_wrap
 from protocol.content import Content
+from protocol.record import Record
 from protocol.statements import Bulletin
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Record):
     """A bulletin's content, or why there is none; ``missing`` says how many before it were kept from this reader."""
 
     content: Content | None

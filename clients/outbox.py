@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from clients.drafts import Draft
 from clients.store import Store
 from protocol.header import Header
+from protocol.record import Record
 
 OPEN = ("draft", "tried")  # still to be sent
 LOGGED = ("receipted", "published")  # kept until they are witnessed: a node that loses one is given it again
 CLOSED = ("refused", "expired")  # never sent, until somebody says so
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Record):
     """A bulletin in the outbox."""
 
     draft: Draft

@@ -8,7 +8,6 @@ checkpoint: what was lost is evidence, and is posted again.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clients.clock import now_ms
@@ -149,7 +148,7 @@ def _anchor(verified: Verified) -> Verified:
         return Verified(verified.origin, 0, EMPTY_ROOT)
     checkpoint = checkpoint_of(verified.checkpoint)
     following = min(verified.next, checkpoint.size)
-    return replace(verified, size=checkpoint.size, root=checkpoint.root, next=following, time=0)
+    return verified.replace(size=checkpoint.size, root=checkpoint.root, next=following, time=0)
 
 
 def _as_tampering(why: Tampering | Declined, verified: Verified) -> Tampering:

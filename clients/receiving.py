@@ -8,7 +8,6 @@ home ledger is read on.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clients.clock import now_ms
@@ -19,14 +18,14 @@ from clients.replica import Believed, Replica
 from clients.state import Verified
 from protocol import limits
 from protocol.page import Part
+from protocol.record import Record
 from protocol.statements import LINKED, Bulletin, Kind
 
 if TYPE_CHECKING:
     from clients.client import Client
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Record):
     """What came of a page: how many entries; whether there is more to ask for, from where the cursors are now."""
 
     entries: int

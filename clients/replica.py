@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from clients.errors import Tampering
 from clients.state import State, Verified
@@ -27,12 +26,12 @@ from protocol.checkpoint import Checkpoint
 from protocol.entry import Entry
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.page import Consistency, Item, Part
+from protocol.record import Record
 from protocol.statements import GOVERNANCE, Kind, statement_hash
 from protocol.treehead import TreeHead
 
 
-@dataclass(frozen=True, slots=True)
-class Believed:
+class Believed(Record):
     """An entry that passed (1) to (5), or one that the judge refuses: ``step.faults`` then says why."""
 
     item: Item
@@ -110,8 +109,7 @@ class Replica:
             self._check_checkpoint(part.checkpoint)
         if part.next < self.verified.next or part.next > part.head.size:
             raise self._tampering("cursor", f"the node moves the cursor to {part.next}")
-        self.verified = replace(
-            self.verified,
+        self.verified = self.verified.replace(
             size=part.head.size,
             root=part.head.root,
             next=part.next,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clients.bulk import send_in_bulk
@@ -22,6 +21,7 @@ from keys.sealing import SealTo, seal
 from protocol.entry import Entry, Submission
 from protocol.errors import ProtocolError
 from protocol.header import Header, Recipient
+from protocol.record import Record
 from protocol.statements import Bulletin
 from protocol.treehead import Receipt, TreeHead
 
@@ -46,8 +46,7 @@ AT_THE_DOOR = (
 SEALED_ANEW_MAX = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
+class Logged(Record):
     """Where a bulletin stands, and the receipt for it where one is held."""
 
     origin: str

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+
+import msgspec
 
 from clients.outbox import Outbox, Outgoing
 from clients.words import Related, Words
@@ -12,13 +14,13 @@ from protocol.content import Content
 from protocol.entry import Entry
 from protocol.header import Header
 from protocol.merkle import EMPTY_ROOT
+from protocol.record import Record
 from protocol.statements import Bulletin
 
 __all__ = ["Held", "Outgoing", "Related", "State", "Verified"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Record):
     """A ledger as far as this home has verified it; ``next`` is the cursor."""
 
     origin: str
@@ -70,7 +72,9 @@ class State(Outbox, Words):
 
     def set_verified(self, verified: Verified) -> None:
         """Move the cursor; commit it with what was received below it."""
-        self._db.execute("INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(verified))
+        self._db.execute(
+            "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(verified)
+        )
 
     def governance(self, origin: str) -> list[tuple[int, bytes]]:
         """Index and entry of all governance of a ledger, in order."""

@@ -7,7 +7,6 @@ log lines: the directory has them.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +54,7 @@ class Witnesses:
         if verified.checkpoint in {"", verified.witnessed}:
             return verified
         found = self._opened(verified.origin, verified.checkpoint)
-        return replace(verified, witnessed=verified.checkpoint) if found and found.enough else verified
+        return verified.replace(witnessed=verified.checkpoint) if found and found.enough else verified
 
     def size(self, verified: Verified) -> int:
         """How many entries of a ledger are witnessed as the policy asks; where it asks nobody, published."""
@@ -92,7 +91,7 @@ class Witnesses:
 def _policy(directory: Directory, origin: str, own: Policy | None) -> Policy:
     if own is None:
         return policy_of(directory, origin)
-    return own if own.log_keys(origin) else replace(own, logs=policy_of(directory, origin).logs)
+    return own if own.log_keys(origin) else own.replace(logs=policy_of(directory, origin).logs)
 
 
 def _read(path: Path) -> Policy:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clients.store import Store
 from protocol.header import Relation
+from protocol.record import Record
 from protocol.statements import ACKNOWLEDGED, AcknowledgementLine
 
 if TYPE_CHECKING:
     from clients.state import Held
 
 
-@dataclass(frozen=True, slots=True)
-class Related:
+class Related(Record):
     """A bulletin that names another as its target."""
 
     kind: str

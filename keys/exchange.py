@@ -15,21 +15,20 @@ from protocol.directory import Directory
 from protocol.header import Recipient
 from protocol.label import Label
 from protocol.parties import Agency
+from protocol.record import Record
 from protocol.signing import PublicKey
 from protocol.statements import KeyBundle, Revocation, Seat, Suspect, Suspension
 from protocol.times import DAY_MS
 
 
-@dataclass(frozen=True, slots=True)
-class Revoked:
+class Revoked(Record):
     """Where a key ended, and since which entry it is suspected."""
 
     index: int
     suspect: Suspect | None
 
 
-@dataclass(frozen=True, slots=True)
-class HeldBundle:
+class HeldBundle(Record):
     """A bundle and what it is known by."""
 
     hash: bytes

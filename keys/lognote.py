@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import nacl.bindings
@@ -28,6 +27,7 @@ from protocol.checkpoint import (
 )
 from protocol.errors import Malformed, ProofFailed
 from protocol.note import COSIGNATURE_ED25519, COSIGNATURE_MLDSA44, ED25519, Note, SignatureLine, VerifierKey
+from protocol.record import Record
 
 SEED_BYTES = 32
 _ED25519_SIGNATURE_BYTES = 64
@@ -86,8 +86,7 @@ class Cosigned(NamedTuple):
     time_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedCheckpoint:
+class OpenedCheckpoint(Record):
     """A checkpoint that every log key asked for has signed, and who else has."""
 
     checkpoint: Checkpoint

@@ -7,7 +7,6 @@ built is accepted at every index.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from keys.errors import BadSignature
 from keys.exchange import Exchange
@@ -19,8 +18,7 @@ from protocol.record import Record
 from protocol.statements import GOVERNANCE, LINKED
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Record):
     """A rule that an entry breaks: the check's name, what was expected, what was found; the judge's step if its."""
 
     check: str

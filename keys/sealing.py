@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
@@ -26,6 +25,7 @@ from protocol.entry import WRAP_BYTES, Submission
 from protocol.errors import ProtocolError, TooLarge
 from protocol.header import Header
 from protocol.pae import Domain, pae
+from protocol.record import Record
 from protocol.signing import KemKey, encode_signatures
 from protocol.statements import Bulletin, Kind, WrapHash
 
@@ -33,8 +33,7 @@ _HPKE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 CONTENT_KEY_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class SealTo:
+class SealTo(Record):
     """One wrap to make: whose it is, and how many receipts the sender held for that recipient, origin and feed."""
 
     agency: str
@@ -83,8 +82,7 @@ def _wrap(header: bytes, content_key: bytes, seat: SealTo) -> bytes:
     return _HPKE.encrypt(plain, kem.public_key(seat.key), info=info)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedWrap:
+class OpenedWrap(Record):
     """What a wrap holds."""
 
     content_key: Secret

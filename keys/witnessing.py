@@ -8,7 +8,6 @@ and only both together count for it: the Ed25519 line alone would not outlast a 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from keys.lognote import open_checkpoint
 from protocol.checkpoint import Checkpoint
@@ -16,13 +15,13 @@ from protocol.directory import Directory
 from protocol.errors import ProofFailed
 from protocol.note import VerifierKey
 from protocol.parties import Node
+from protocol.record import Record
 from protocol.tlogpolicy import NONE, Group, Log, Policy, Witness
 
 _EVERY = "EVERY-NATION"  # neither a nation nor an origin is written so
 
 
-@dataclass(frozen=True, slots=True)
-class Witnessed:
+class Witnessed(Record):
     """A checkpoint that its log signed: whose cosignatures stand under it, and whether they are what a policy asks."""
 
     checkpoint: Checkpoint

@@ -7,12 +7,12 @@ the directory (``Node.to_json``).
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 
 from protocol import limits, names
 from protocol.errors import Malformed
 from protocol.pae import Domain, pae
 from protocol.parties import key_from_json, key_to_json
+from protocol.record import Record
 from protocol.signing import (
     ED25519_SIGNATURE_BYTES,
     MLDSA65_SIGNATURE_BYTES,
@@ -29,8 +29,7 @@ KINDS = ("seat", "agency", "authority")
 _BYTES_MAX = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(Record):
     """Whose key it is; ``kem`` is empty but for a seat. Only keys/card.py says that the proof holds."""
 
     kind: str

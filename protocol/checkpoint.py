@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 
 from protocol.errors import Malformed
 from protocol.merkle import HASH_BYTES
 from protocol.note import check_name, unbase64
+from protocol.record import Record
 
 SIZE_MAX = 2**63 - 1
 TIME_SECONDS_MAX = 2**63 - 1
@@ -28,8 +28,7 @@ def parse_number(text: str, what: str) -> int:
     return int(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Record):
     """Size and root of the ledger at ``origin``. Nothing here has been verified."""
 
     origin: str

@@ -7,11 +7,11 @@ signed holds a float.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from protocol import canonical, limits
 from protocol.canonical import Fields, Wire
 from protocol.errors import Malformed
+from protocol.record import Record
 
 CATEGORIES = (
     "attack",
@@ -49,8 +49,7 @@ def language(value: str) -> str:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Record):
     """WGS 84, in millionths of a degree."""
 
     latitude: int
@@ -68,8 +67,7 @@ class Point:
         return cls(latitude, f.integer("longitude", -180 * MICRODEGREES, 180 * MICRODEGREES))
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Record):
     """Title and text in one language."""
 
     language: str
@@ -91,8 +89,7 @@ class Version:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Record):
     """A named place: a point, a closed polygon of at least four points (first = last), a site's code, or several."""
 
     name: str
@@ -121,8 +118,7 @@ class Place:
         return place
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Record):
     """A file that comes with the bulletin, inside the same sealed body."""
 
     name: str
@@ -144,8 +140,7 @@ class Attachment:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Record):
     """SPEC §8.1, in wire order."""
 
     versions: tuple[Version, ...]

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
 
 from protocol import limits
 from protocol.errors import Malformed
 from protocol.label import Clearance, Label, why_denied
 from protocol.parties import SHA256_BYTES, Agency, Feed, Nation, Node
 from protocol.policy import Policy
+from protocol.record import Record
 from protocol.strictjson import Members, dumps, loads, unhex
 from protocol.times import DAY_MS, format_time, parse_time
 
 TYPE = "khunjerab.directory.v1"
 
 
-@dataclass(frozen=True)
-class Directory:
+class Directory(Record, dict=True):
     """One version, parsed and consistent in itself. ``bytes`` are what was signed."""
 
     exchange: bytes | None  # SHA-256 of version 1; None in version 1 itself

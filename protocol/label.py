@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from protocol import limits, names, text
 from protocol.canonical import check_count, check_sorted
 from protocol.errors import Malformed
-from protocol.record import WireRecord
+from protocol.record import Record, WireRecord
 
 
 class Label(WireRecord):
@@ -53,8 +54,7 @@ def checked_date(value: object) -> str:
     raise Malformed("label: until is not a date, YYYY-MM-DD")
 
 
-@dataclass(frozen=True, slots=True)
-class Clearance:
+class Clearance(Record):
     """What a reader of one nation may see: every level up to one of its own policy, and compartments."""
 
     policy: str
@@ -62,12 +62,11 @@ class Clearance:
     compartments: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Equivalence:
+class Equivalence(Record):
     """The levels of each policy, lowest first, and the directed maps between policies (SPEC §6.3)."""
 
     levels: Mapping[str, Sequence[str]]
-    maps: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    maps: Mapping[tuple[str, str], Mapping[str, str]] = msgspec.field(default_factory=dict)
 
     def rank(self, policy: str, value: str) -> int | None:
         """The place of ``value`` among the levels of ``policy``; None where it is not one of them."""

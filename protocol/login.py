@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from protocol import canonical, limits, names
 from protocol.canonical import Fields
 from protocol.pae import Domain, pae
+from protocol.record import Record
 from protocol.signing import Signature
 
 NONCE_BYTES = 16
 _LOGIN_BYTES_MAX = limits.NOTE_BYTES_MAX + 8 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Record):
     """Who logs in where and when, and the newest signed checkpoint that the client has seen there."""
 
     exchange: bytes

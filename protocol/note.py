@@ -14,11 +14,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from protocol import limits
 from protocol.errors import Malformed, TooLarge
+from protocol.record import Record
 
 ED25519: Final = 0x01
 COSIGNATURE_ED25519: Final = 0x04
@@ -50,8 +50,7 @@ def unbase64(text: str, what: str) -> bytes:
     return data
 
 
-@dataclass(frozen=True, slots=True)
-class VerifierKey:
+class VerifierKey(Record):
     """A public key under the name of whoever holds it."""
 
     name: str
@@ -89,8 +88,7 @@ class VerifierKey:
         return key
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureLine:
+class SignatureLine(Record):
     """One signature under a note; for a cosignature the bytes begin with its time."""
 
     name: str
@@ -116,8 +114,7 @@ class SignatureLine:
         return cls(name, data[:KEY_ID_BYTES], data[KEY_ID_BYTES:])
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Record):
     """A text that ends in a newline, and at least one signature line. Nothing here has been verified."""
 
     text: str

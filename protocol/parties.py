@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import Any
 
 from protocol import limits, names
 from protocol.errors import Malformed
 from protocol.label import Clearance
 from protocol.note import COSIGNATURE_ED25519, COSIGNATURE_MLDSA44, ED25519, VerifierKey
+from protocol.record import Record
 from protocol.signing import ED25519_KEY_BYTES, MLDSA65_KEY_BYTES, PublicKey
 from protocol.strictjson import Json, Members, unhex
 
@@ -33,8 +33,7 @@ def key_from_json(value: Any) -> PublicKey:
     return key
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(Record):
     """One of a nation's keys that sign the directory, by the name of its custodian."""
 
     name: str
@@ -53,8 +52,7 @@ class Authority:
         return authority
 
 
-@dataclass(frozen=True, slots=True)
-class Nation:
+class Nation(Record):
     """A nation, its authority keys and how many of them must sign."""
 
     id: str
@@ -88,8 +86,7 @@ class Nation:
         return nation
 
 
-@dataclass(frozen=True, slots=True)
-class Agency:
+class Agency(Record):
     """The party that sends and receives; ``home`` is the origin of the ledger that orders its acts."""
 
     id: str
@@ -156,8 +153,7 @@ def _one_of(value: Any, options: tuple[str, ...]) -> str:
     return str(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
+class Feed(Record):
     """A named channel: who is in it, how high its labels go, whether bulletins may stay inside one nation."""
 
     name: str
@@ -198,8 +194,7 @@ class Feed:
         return feed
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Record):
     """A broker: its ledger's origin, where it answers, and the keys that sign for it."""
 
     origin: str

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from protocol import limits, names
 from protocol.errors import Malformed
 from protocol.header import PRECEDENCES
 from protocol.label import Equivalence
+from protocol.record import Record
 from protocol.strictjson import Json, Members
 
 _YEAR_DAYS = 36_500
@@ -19,11 +21,10 @@ PAKISTAN = ("Unclassified", "Restricted", "Confidential", "Secret", "Top Secret"
 CHINA = ("公开", "内部", "秘密", "机密", "绝密")
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Record):
     """What all nations agreed for the whole exchange. The defaults are those of DESIGN §5."""
 
-    equivalence: Equivalence = field(
+    equivalence: Equivalence = msgspec.field(
         default_factory=lambda: Equivalence(
             {"PK": PAKISTAN, "CN": CHINA},
             {

@@ -1,4 +1,4 @@
-"""Records: values that are made for every entry, thousands a second. On the wire one is the array of its fields."""
+"""Records: values, thousands a second and cheap to define. On the wire one is the array of its fields."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from protocol import canonical, limits
 from protocol.canonical import Form, Wire
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Immutable, and made in C: a frozen dataclass takes many times as long."""
+    """Immutable, and made in C: a frozen dataclass takes many times as long to make, and fifty times to define."""
 
     def replace(self, **changes: Any) -> Self:
         """Another record, alike but for these fields."""

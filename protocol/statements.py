@@ -7,7 +7,6 @@ came.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from enum import IntEnum
 
 from protocol import canonical, limits, names
@@ -15,7 +14,7 @@ from protocol.canonical import Fields, Hash, Uint, Wire, check_choice, check_cou
 from protocol.errors import Malformed
 from protocol.header import Header
 from protocol.pae import Domain, digest
-from protocol.record import WireRecord
+from protocol.record import Record, WireRecord
 from protocol.signing import KemKey, PublicKey
 
 ACKNOWLEDGED = ("received", "read", "acted")  # the furthest last
@@ -115,8 +114,7 @@ class Acknowledgement(WireRecord):
             line.check()
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryVersion:
+class DirectoryVersion(Record):
     """A version of the directory, by length and hash; its JSON lies beside the ledger (SPEC §7.4)."""
 
     version: int
@@ -139,8 +137,7 @@ class DirectoryVersion:
         return cls(version, length, f.hash("sha256"), f.hash("previous"))
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(Record):
     """One machine of an agency while a bundle runs: what it signs with, and what is sealed to it."""
 
     name: str
@@ -158,8 +155,7 @@ class Seat:
         return cls(f.matching("name", names.agency), f.value(PublicKey.from_wire), f.value(KemKey.from_wire))
 
 
-@dataclass(frozen=True, slots=True)
-class KeyBundle:
+class KeyBundle(Record):
     """The seats of an agency for at most 31 days, signed by its identity key, chained to the one before (SPEC §7.5)."""
 
     exchange: bytes
@@ -193,8 +189,7 @@ class KeyBundle:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Suspect:
+class Suspect(Record):
     """Since which entry of which ledger a revoked key is suspected: shown to readers, changes no verdict."""
 
     origin: str
@@ -211,8 +206,7 @@ class Suspect:
         return cls(f.matching("origin", names.origin), f.uint("index"))
 
 
-@dataclass(frozen=True, slots=True)
-class Revocation:
+class Revocation(Record):
     """Keys of one agency, ended for good at this entry's own index (SPEC §7.6)."""
 
     exchange: bytes
@@ -247,8 +241,7 @@ def _key_id(value: object) -> bytes:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Suspension:
+class Suspension(Record):
     """A nation stops one of its agencies, or lifts the suspension that ``lifts`` names (SPEC §7.7)."""
 
     exchange: bytes

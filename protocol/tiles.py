@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from protocol import limits
 from protocol.errors import Malformed, TooLarge
 from protocol.merkle import HASH_BYTES, Nodes, fold, node_hash
+from protocol.record import Record
 
 WIDTH = limits.TILE_HASHES
 HEIGHT = WIDTH.bit_length() - 1  # 8: the levels of the tree in one tile
@@ -142,8 +142,7 @@ def tiles_for(size: int) -> Iterator[tuple[int, int, int]]:
         level += 1
 
 
-@dataclass(frozen=True, slots=True)
-class TilePath:
+class TilePath(Record):
     """What a request names: a hash tile, or with ``level`` None an entry bundle."""
 
     level: int | None

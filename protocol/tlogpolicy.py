@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from protocol import limits
 from protocol.errors import Malformed, ProtocolError, TooLarge
 from protocol.note import COSIGNATURE_ED25519, COSIGNATURE_MLDSA44, ED25519, NAME_BYTES_MAX, VerifierKey
+from protocol.record import Record
 
 NONE = "none"
 POLICY_CHARS_MAX = 1024 * 1024
@@ -26,8 +26,7 @@ _LOG_TYPES = {ED25519, COSIGNATURE_MLDSA44}
 _WITNESS_TYPES = {COSIGNATURE_ED25519, COSIGNATURE_MLDSA44}
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Record):
     """A key of a log; a log that signs with two keys has two lines."""
 
     key: VerifierKey
@@ -38,8 +37,7 @@ class Log:
         return " ".join(["log", self.key.encode(), *_given(self.url)])
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
+class Witness(Record):
     """A key of a witness, under the name that groups and the quorum use."""
 
     name: str
@@ -51,8 +49,7 @@ class Witness:
         return " ".join(["witness", self.name, self.key.encode(), *_given(self.url)])
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Record):
     """A group has witnessed what at least ``threshold`` of its members have."""
 
     name: str
@@ -64,8 +61,7 @@ class Group:
         return " ".join(["group", self.name, str(self.threshold), *self.members])
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Record):
     """Logs to accept, and the quorum of witnesses. ``parse`` makes one that holds together."""
 
     logs: tuple[Log, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -87,7 +86,7 @@ def set_nation(
 
     def changed(directory: Directory) -> Directory:
         old = drafting.find_nation(directory, id_)
-        new = replace(old, code=code or old.code, name=name or old.name, threshold=threshold or old.threshold)
+        new = old.replace(code=code or old.code, name=name or old.name, threshold=threshold or old.threshold)
         return drafting.put_nation(directory, drafting.with_authorities(new, found, without or ()))
 
     edit(draft, changed)
@@ -120,16 +119,15 @@ def add_agency(
 
     def changed(directory: Directory) -> Directory:
         new = drafting.new_agency(directory, found, nation, clearance, home)
-        new = replace(
-            new,
+        new = new.replace(
             name=name or new.name,
-            clearance=replace(new.clearance, compartments=_list(compartment, ())),
+            clearance=new.clearance.replace(compartments=_list(compartment, ())),
             roles=_list(role, new.roles),
         )
         directory = drafting.put_agency(directory, new)
         for each in feed or []:
             old = drafting.find_feed(directory, each)
-            directory = drafting.put_feed(directory, replace(old, members=(*old.members, new.id)))
+            directory = drafting.put_feed(directory, old.replace(members=(*old.members, new.id)))
         return directory
 
     edit(draft, changed)
@@ -155,8 +153,7 @@ def set_agency(
     def changed(directory: Directory) -> Directory:
         old = drafting.find_agency(directory, id_)
         level = clearance or old.clearance.classification
-        new = replace(
-            old,
+        new = old.replace(
             name=name or old.name,
             home=home or old.home,
             identity=found.key if found else old.identity,
@@ -189,7 +186,7 @@ def add_feed(
     draft: DraftFile = DEFAULT,
 ) -> None:
     """A feed."""
-    level = replace(_ceiling(ceiling), compartments=_list(compartment, ()))
+    level = _ceiling(ceiling).replace(compartments=_list(compartment, ()))
     feed = Feed(names.feed(name), title, tuple(member or ()), level, bool(domestic))
     edit(draft, lambda directory: drafting.put_feed(directory, feed))
 
@@ -212,10 +209,9 @@ def set_feed(
         old = drafting.find_feed(directory, name)
         level = _ceiling(ceiling) if ceiling else old.ceiling
         kept = [each for each in old.members if each not in (without or ())]
-        new = replace(
-            old,
+        new = old.replace(
             title=title or old.title,
-            ceiling=replace(level, compartments=_list(compartment, old.ceiling.compartments)),
+            ceiling=level.replace(compartments=_list(compartment, old.ceiling.compartments)),
             members=(*kept, *(each for each in member or () if each not in kept)),
             domestic=old.domestic if domestic is None else domestic,
         )

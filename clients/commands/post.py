@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -255,7 +254,7 @@ def _check_readers(client: Client, draft: Draft, *, partial: bool) -> tuple[Draf
     rest = tuple(name for name in draft.recipients if name not in denied)
     if not rest:
         raise Declined("nobody could read it: nothing was sent")
-    return replace(draft, recipients=rest), denied
+    return draft.replace(recipients=rest), denied
 
 
 def _say_where(draft: Draft, client: Client) -> None:
