@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import mimetypes
 import os
 import re
 import tomllib
@@ -169,6 +168,8 @@ def _polygon(feature: dict[str, Any]) -> Place:
 
 
 def _attachment(path: str) -> Attachment:
+    import mimetypes
+
     try:
         data = Path(path).read_bytes()
     except OSError as error:

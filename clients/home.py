@@ -152,15 +152,18 @@ class Home:
 
     @property
     def state(self) -> State:
-        """``state.db``; its contents are sealed under the keyring's ``store`` key."""
+        """``state.db``. Its contents are sealed: the keyring is needed when one is read or written, and not before."""
         if self._state is None:
             from clients.state import State  # while the keyring opens
 
-            store = self.keyring.get("store")
-            if store is None:
-                raise UsageError("this home's keyring has no store key: it is a custodian's")
-            self._state = State(self.folder / "state.db", store)
+            self._state = State(self.folder / "state.db", self._store_key)
         return self._state
+
+    def _store_key(self) -> Secret:
+        store = self.keyring.get("store")
+        if store is None:
+            raise UsageError("this home's keyring has no store key: it is a custodian's")
+        return store
 
     def close(self) -> None:
         """Close ``state.db``."""

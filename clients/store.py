@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nacl.secret
@@ -19,8 +20,9 @@ _LOCK_SECONDS = 30
 class Store:
     """One connection; every change of several rows is one transaction (``with state.transaction()``)."""
 
-    def __init__(self, path: Path, store: Secret) -> None:
-        self._box = nacl.secret.SecretBox(store.reveal())
+    def __init__(self, path: Path, key: Callable[[], Secret]) -> None:
+        """``key`` is asked for when something is first sealed or unsealed: what is public is read without it."""
+        self._key = key
         if not path.exists():
             path.touch(mode=0o600)
         self._db = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)
@@ -59,6 +61,10 @@ class Store:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    @functools.cached_property
+    def _box(self) -> nacl.secret.SecretBox:
+        return nacl.secret.SecretBox(self._key().reveal())
 
     def seal(self, data: bytes) -> bytes:
         """Under the store key."""

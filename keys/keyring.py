@@ -6,7 +6,6 @@ File: magic, salt, Argon2id operations and memory, nonce and box. A wrong passph
 from __future__ import annotations
 
 import os
-import secrets
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,7 +58,7 @@ def seal_keyring(keyring: Keyring, passphrase: Secret, memory_bytes: int = MEMOR
     plain = canonical.encode([[name, secret.reveal()] for name, secret in sorted(keyring.secrets.items())])
     if len(keyring.secrets) > _SECRETS_MAX or len(plain) > _BYTES_MAX // 2:
         raise TooLarge(f"a keyring of {len(keyring.secrets)} secrets and {len(plain)} bytes")
-    head = _HEAD.pack(secrets.token_bytes(16), OPERATIONS, memory_bytes)
+    head = _HEAD.pack(os.urandom(16), OPERATIONS, memory_bytes)
     return MAGIC + head + bytes(_box(passphrase, head).encrypt(plain))
 
 
@@ -102,7 +101,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
     if not replace and path.exists():
         raise FileExistsError(path)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_name(f".new-{secrets.token_hex(4)}-{path.name}")
+    new = path.with_name(f".new-{os.urandom(4).hex()}-{path.name}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -15,7 +15,7 @@ def format_time(time_ms: int) -> str:
 def parse_time(value: str) -> int:
     """Milliseconds of the one form that ``format_time`` prints."""
     try:
-        moment = datetime.datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.UTC)
+        moment = datetime.datetime.fromisoformat(value.removesuffix("Z")).replace(tzinfo=datetime.UTC)
     except ValueError:
         raise Malformed(f"{value[:40]!r} is not a time such as 2026-11-24T08:00:00Z") from None
     time_ms = int(moment.timestamp()) * 1000

@@ -20,7 +20,7 @@ from protocol.record import Record
 
 NONE = "none"
 POLICY_CHARS_MAX = 1024 * 1024
-_FORBIDDEN = re.compile("[^\t\n -~\x80-\ud7ff\ue000-\U0010ffff]")
+_FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _BLANK = re.compile("[ \t]+")
 _LOG_TYPES = {ED25519, COSIGNATURE_MLDSA44}
 _WITNESS_TYPES = {COSIGNATURE_ED25519, COSIGNATURE_MLDSA44}

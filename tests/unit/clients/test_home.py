@@ -41,3 +41,16 @@ def test_what_is_wrong_is_told_when_the_keyring_is_needed(tmp_path: Path, passph
     home.unlock_with(lambda: RIGHT)
     if passphrase is not None:
         assert home.keyring.get("signing") is not None
+
+
+def test_what_is_public_in_a_home_is_read_before_its_keyring_is_opened(tmp_path: Path) -> None:
+    """Ledgers are replayed while Argon2id runs; what is sealed waits for the keys, and fails without them."""
+    home = made(tmp_path / "home")
+    home.unlock_with(lambda: Secret(b"wrong"))
+    assert home.state.ledgers() == []
+    with pytest.raises(UsageError, match="does not open"):
+        home.state.seal(b"x")
+    home.unlock_with(lambda: RIGHT)
+    with pytest.raises(UsageError, match="no store key"):
+        home.state.seal(b"x")
+    home.close()
