@@ -46,8 +46,9 @@ class _Unloaded(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         command = _load(self.name or "", self._place)
-        gc.freeze()  # what was imported stays: it is not looked through for garbage
-        gc.enable()
+        if not gc.isenabled():  # at the start of a process, see khunjerab/cli.py
+            gc.freeze()  # what was imported stays: it is not looked through for garbage
+            gc.enable()
         return command.make_context(info_name, args, parent, **extra)
 
 
