@@ -37,11 +37,20 @@ class NodeConfig:
     listen: str  # HOST:PORT that it binds
     admin: str = ""  # HOST:PORT of metrics and health, loopback only; empty for none
     pin: str = ""  # SHA-256 of the first directory, set when it is entered
+    outbox_wait: str = "600"  # seconds that senders' receipts are waited for after a restore, before it signs again
 
     @classmethod
     def load(cls, path: Path) -> NodeConfig:
         """Raises NodeHomeError for a file that is missing, broken, or has a key that means nothing."""
-        return settings.load(cls, path, "node")
+        config = settings.load(cls, path, "node")
+        if not (config.outbox_wait.isascii() and config.outbox_wait.isdigit()):
+            raise NodeHomeError(f'{path}: outbox_wait is a number of seconds, as "600"')
+        return config
+
+    @property
+    def outbox_seconds(self) -> int:
+        """``outbox_wait`` as a number."""
+        return int(self.outbox_wait)
 
     def dump(self) -> bytes:
         """The file."""

@@ -276,6 +276,7 @@ class Node:
         return {
             "ready": self.not_signing is None and self.writer.failure is None and not self.standing.stopping,
             "not_signing": self.not_signing,
+            "recovery": self.peers.recovery.waiting if self.not_signing is not None else "",
             "storage": self.writer.failure,
             "stopping": self.standing.stopping,
             "entries": self.ledger.tree.size,

@@ -2,15 +2,15 @@
 
 Each peer's mirror is asked for this node's own ledger, page by page, and every page is taken as ``broker/restore.py``
 takes any tail: signed by this node's own keys, one history with what is here, admitted again by the one judge. Nothing
-is signed before every peer has been heard, and every tree that is known to be signed is reached. What no mirror has
-comes back from the senders' outboxes, once this node takes entries again.
+is signed before every peer has been heard. What no mirror has comes back from those who posted it, for as long as the
+operator has set (``broker/promised.py``). Then every tree that is known to be signed must have been reached.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -18,6 +18,7 @@ from broker.errors import BrokerError, LedgerBroken
 from broker.ledger import Ledger
 from broker.peer import PeerAway, PeerWire
 from broker.peering import Peering
+from broker.promised import Promised
 from broker.restore import admit_again, require_known_trees
 from broker.sealed import split_wraps, whole
 from keys.claims import check_head
@@ -32,6 +33,8 @@ from protocol.treehead import TreeHead
 
 if TYPE_CHECKING:
     from broker.node import Node
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -58,25 +61,51 @@ class Recovery:
 
     def __init__(self, node: Node) -> None:
         self._node, self._ledger = node, node.ledger
+        self.promised = Promised(node.ledger, self._require_own, lambda: node.not_signing is None)
+        self._heard: float | None = None  # when the last of the peers was, by the loop's clock
         self.told = ""
 
     async def run(self, lanes: Sequence[Peering]) -> None:
-        """Take what the peers have; sign again once all of them were heard. Without peers it is for the operator."""
-        if self._node.not_signing is None or not lanes:
+        """Take what peers and senders have; sign again once all were heard. Without peers it is for the operator."""
+        node = self._node
+        if node.not_signing is None or not lanes:
             return
         try:
-            async with self._node.writer.lock:
-                for lane in lanes:
-                    async with lane.reach() as wire:
-                        await self._hear(wire)
+            async with node.writer.lock:
+                if self._heard is None:
+                    await self._hear_all(lanes)
+                self.promised.drop(await self._write(lambda: self.promised.take(node.clock())))
+                if self._seconds_left() > 0:
+                    return
+                self.promised.require_reached()
                 await self._write(lambda: _lift(self._ledger))
         except (PeerAway, BrokerError, ProtocolError) as error:
             if str(error) != self.told:
                 log.warning("not-recovered", reason=str(error))
             self.told = str(error)
             return
-        self._node.resume()
+        self._heard = None
+        node.resume()
         log.info("recovered", entries=self._ledger.tree.size)
+
+    async def _hear_all(self, lanes: Sequence[Peering]) -> None:
+        for lane in lanes:
+            async with lane.reach() as wire:
+                await self._hear(wire)
+        self._heard = asyncio.get_running_loop().time()
+        log.info("peers-heard", entries=self._ledger.tree.size, outbox_wait=self._node.config.outbox_seconds)
+
+    @property
+    def waiting(self) -> str:
+        """What a node that signs nothing waits for; empty where that is for its operator."""
+        if self._heard is None or self._seconds_left() <= 0:
+            return self.told
+        return f"takes back what senders hold receipts for, for {self._seconds_left():.0f} s more"
+
+    def _seconds_left(self) -> float:
+        """How much longer receipts are waited for."""
+        heard = asyncio.get_running_loop().time() if self._heard is None else self._heard
+        return heard + self._node.config.outbox_seconds - asyncio.get_running_loop().time()
 
     async def _hear(self, wire: PeerWire) -> None:
         """All that one peer's mirror has beyond what is here, and the largest checkpoint that it has seen."""
@@ -99,11 +128,11 @@ class Recovery:
     def _require_own(self, head: TreeHead) -> None:
         """What a peer calls this ledger is what this node's receipt key has signed for."""
         if (head.exchange, head.origin) != (self._ledger.pin, self._ledger.origin):
-            raise LedgerBroken("a peer gave another ledger for this node's own")
+            raise LedgerBroken("another ledger was given for this node's own")
         try:
             self._require_signed(head)
         except (ProtocolError, BadSignature) as error:
-            raise LedgerBroken(f"what a peer has of this ledger was not signed here: {error.detail}") from error
+            raise LedgerBroken(f"what was given for this ledger was not signed here: {error.detail}") from error
 
     def _require_signed(self, head: TreeHead) -> None:
         """By the key that this node has, whether its old ledger lists that already or not; or by one that it lists."""
@@ -113,8 +142,8 @@ class Recovery:
         else:
             check_head(head, self._ledger.exchange)
 
-    async def _write(self, act: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._node.writer.disk, act)
+    async def _write(self, act: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._node.writer.disk, act)
 
 
 def _take(ledger: Ledger, part: Part) -> None:

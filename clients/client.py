@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from clients.acknowledging import Acknowledger
 from clients.clock import now_ms
 from clients.drafts import Draft
-from clients.errors import Declined, Tampering, UsageError
+from clients.errors import Declined, Tampering, Unreachable, UsageError
 from clients.home import Home
 from clients.keeping import Keeper
 from clients.ledgers import Ledgers
@@ -42,6 +42,8 @@ from protocol.entry import Submission
 from protocol.names import format_id
 from protocol.parties import Node
 from protocol.problem import Problem
+from protocol.promise import Promise
+from protocol.statements import Kind
 from protocol.treehead import Receipt, TreeHead
 
 if TYPE_CHECKING:
@@ -139,9 +141,13 @@ class Client:
     async def catch_up(self, wait: int = 0) -> AsyncGenerator[int, None]:
         """As ``sync``, but told after each page: a backlog may be long."""
         promised = self.promises.held()
-        async with contextlib.aclosing(self.receiver.pages(wait)) as pages:
-            async for came in pages:
-                yield came
+        try:
+            async with contextlib.aclosing(self.receiver.pages(wait)) as pages:
+                async for came in pages:
+                    yield came
+        except Unreachable as away:
+            await self.promises.show_all(away)
+            raise
         await self.promises.check(promised)
         if self.state.evidence():
             await self.contradictions.review()
@@ -194,6 +200,9 @@ class Client:
         if isinstance(answer, Problem):
             raise Declined(f"{answer.code}: {answer.detail}", answer.hint, answer.code) from answer
         ((_, receipt),) = self.checked([(submission, answer)])
+        if submission.kind is not Kind.BULLETIN:  # which the outbox keeps
+            with self.state.transaction():
+                self.state.add_promised(Promise(submission, receipt))
         return receipt
 
     def checked(self, answered: Sequence[tuple[Submission, Receipt]]) -> list[tuple[Submission, Receipt]]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from clients.drafts import Draft
 from clients.store import Store
+from protocol.entry import Submission
 from protocol.header import Header
+from protocol.promise import Promise
 from protocol.record import Record
+from protocol.treehead import Receipt
 
 OPEN = ("draft", "tried")  # still to be sent
 LOGGED = ("receipted", "published")  # kept until they are witnessed: a node that loses one is given it again
@@ -20,6 +25,11 @@ class Outgoing(Record):
     receipt: bytes | None
     state: str
     problem: str
+
+    @property
+    def promise(self) -> Promise:
+        """What was posted, with the receipt that is held for it."""
+        return Promise(Submission.decode(self.envelope or b""), Receipt.decode(self.receipt or b""))
 
 
 class Outbox(Store):
@@ -76,6 +86,28 @@ class Outbox(Store):
     def drop_outgoing(self, number: bytes) -> None:
         """It is safe in the ledger, or nobody wants it sent any more."""
         self._db.execute("DELETE FROM outbox WHERE id = ?", (number,))
+
+    # What else was posted
+
+    def add_promised(self, promise: Promise) -> None:
+        """Keep a statement that is no bulletin with its receipt; of one posted again the newest receipt."""
+        name = hashlib.sha256(promise.submission.statement).digest()
+        values = (name, self.seal(promise.submission.encode()), promise.receipt.encode())
+        self._db.execute("INSERT OR REPLACE INTO promised VALUES (?, ?, ?)", values)
+
+    def promised(self) -> dict[bytes, Promise]:
+        """All of it, by the statement's SHA-256, as it was posted."""
+        rows = self._db.execute("SELECT statement, sealed, receipt FROM promised ORDER BY rowid").fetchall()
+        return {
+            name: Promise(Submission.decode(self.unseal(sealed)), Receipt.decode(receipt))
+            for name, sealed, receipt in rows
+        }
+
+    def drop_promised(self, name: bytes) -> None:
+        """It is safe in the ledger, or will never be."""
+        self._db.execute("DELETE FROM promised WHERE statement = ?", (name,))
+
+    # Counts
 
     def receipts_held(self, recipient: str, origin: str, feed: str, key_id: bytes) -> int:
         """What goes into a wrap: how many bulletins of this seat key to this recipient are known to be logged."""

@@ -1,9 +1,11 @@
 """Receipts held against the ledger as it is verified (SPEC §11.3): what a node signed for must stand, and stay.
 
 A receipt is a promise; a checkpoint signed by the log key is the ledger. An envelope is kept until its entry stands at
-its index, in a checkpoint that extends the receipt's own head and is witnessed as the policy of that ledger asks. A
-node that lost what it had only promised, as after a crash of a disk that lied, is believed as far as its newest
-checkpoint: what was lost is evidence, and is posted again.
+its index, in a checkpoint that extends the receipt's own head and is witnessed as the policy of that ledger asks.
+
+A node that shows less than it promised is shown the receipts (SPEC §11.10): one that is being restored takes back what
+they are for. One that lost it, as after a crash of a disk that lied, is believed as far as its newest checkpoint: what
+was lost is evidence, and is posted again.
 """
 
 from __future__ import annotations
@@ -14,16 +16,19 @@ from clients.clock import now_ms
 from clients.errors import Declined, Tampering, Unreachable
 from clients.outbox import LOGGED
 from clients.replica import Replica, checkpoint_of
+from clients.screen import warn
 from clients.state import Outgoing, Verified
-from protocol.entry import Entry, Submission
 from protocol.merkle import EMPTY_ROOT
 from protocol.page import Part, encode_page
+from protocol.problem import Problem
+from protocol.promise import Promise, Word
 from protocol.treehead import Receipt
 
 if TYPE_CHECKING:
     from clients.client import Client
 
 _HEADS_CHECKED_MAX = 8  # in one sync; each costs a request
+_SHOWN_MAX = 8  # receipts in one request, with what was posted for them
 
 
 class Promises:
@@ -33,8 +38,8 @@ class Promises:
         self._client, self._state = client, client.state
 
     def held(self) -> set[bytes]:
-        """The ids of the bulletins that receipts are held for: what a page fetched from now on must show."""
-        return {outgoing.draft.id for outgoing in self._state.outbox(*LOGGED)}
+        """Names of what receipts are held for: what a page fetched from now on must show."""
+        return {outgoing.draft.id for outgoing in self._state.outbox(*LOGGED)} | {*self._state.promised()}
 
     async def check(self, promised: set[bytes]) -> None:
         """Hold every receipt against what is verified, and let go of what is safe in a witnessed checkpoint.
@@ -42,20 +47,71 @@ class Promises:
         ``promised`` are those that were held before the newest page was fetched: none of their entries is beyond it in
         the home ledger.
         """
-        ledgers, heads = self._client.ledgers, dict[tuple[int, bytes], bool]()
+        heads, beyond = dict[tuple[int, bytes], bool](), dict[bytes, Promise]()
         for outgoing in self._state.outbox(*LOGGED):
-            receipt = Receipt.decode(outgoing.receipt or b"")
-            origin = receipt.head.origin
-            verified = ledgers.of(origin).verified
+            promise = outgoing.promise
+            receipt, verified = promise.receipt, self._verified(promise)
             if receipt.index >= verified.next:
-                if outgoing.draft.id in promised and origin == ledgers.home_origin:
-                    self._post_again(outgoing, receipt, f"it shows {verified.size} entries now")
+                beyond[outgoing.draft.id] = promise
                 continue
-            held = self._state.bulletin_at(origin, receipt.index)
-            if held is None or held.leaf != _leaf(outgoing, receipt):
-                self._post_again(outgoing, receipt, "another entry stands there now")
+            held = self._state.bulletin_at(verified.origin, receipt.index)
+            if held is None or held.leaf != promise.leaf():
+                self._post_bulletin_again(outgoing.draft.id, receipt, "another entry stands there now")
             elif outgoing.state == "published" or await self._is_published(receipt, verified, heads):
                 self._let_go(outgoing, receipt, verified)
+        for name, promise in self._state.promised().items():
+            verified = self._verified(promise)
+            if promise.receipt.index >= verified.next:
+                beyond[name] = promise
+            elif promise.receipt.head.size <= self._client.witnesses.size(verified):
+                await self._drop_published(name, promise, verified, heads)
+        await self.show({name: promise for name, promise in beyond.items() if name in promised})
+
+    def _verified(self, promise: Promise) -> Verified:
+        return self._client.ledgers.of(promise.receipt.head.origin).verified
+
+    async def _drop_published(
+        self, name: bytes, promise: Promise, verified: Verified, heads: dict[tuple[int, bytes], bool]
+    ) -> None:
+        if await self._is_published(promise.receipt, verified, heads):
+            with self._state.transaction():
+                self._state.drop_promised(name)
+
+    # What a node does not show, or does not sign for
+
+    async def show_all(self, away: Unreachable) -> None:
+        """Where the home node signs nothing it may lack what it promised: show it all that is held here."""
+        if isinstance(away.__cause__, Problem) and away.__cause__.code == "not-signing":
+            logged = {outgoing.draft.id: outgoing.promise for outgoing in self._state.outbox(*LOGGED)}
+            await self.show(logged | self._state.promised())
+
+    async def show(self, promises: dict[bytes, Promise]) -> None:
+        """Ask the home node about receipts, and post again what is lost. One that cannot say is asked another time."""
+        home = self._client.ledgers.home_origin
+        shown = [(name, promise) for name, promise in promises.items() if promise.receipt.head.origin == home]
+        for at in range(0, len(shown), _SHOWN_MAX):
+            some = shown[at : at + _SHOWN_MAX]
+            try:
+                words = await self._client.wire.show([promise for _, promise in some])
+            except (Unreachable, Declined):
+                return
+            for (name, promise), word in zip(some, words, strict=True):
+                if word in {Word.LOST, Word.FOREIGN}:
+                    await self._post_again(name, promise, f"says now that it is {word}")
+
+    async def _post_again(self, name: bytes, promise: Promise, found: str) -> None:
+        if self._state.outgoing(name) is not None:
+            self._post_bulletin_again(name, promise.receipt, found)
+            return
+        try:
+            await self._client.post(promise.submission)  # which keeps the new receipt in place of the old one
+        except Unreachable:
+            return
+        except Declined as declined:
+            warn(f"the node lost a {promise.submission.kind.word} and takes it no more: {declined.detail}")
+            with self._state.transaction():
+                self._state.drop_promised(name)
+        self._keep_broken(promise.receipt, found)
 
     async def _is_published(self, receipt: Receipt, verified: Verified, heads: dict[tuple[int, bytes], bool]) -> bool:
         """Whether a checkpoint has it and extends the head of its receipt; each head is asked about once."""
@@ -94,14 +150,18 @@ class Promises:
                 self._state.add_evidence(now_ms(), head.origin, receipt.index, "receipt", receipt.encode())
             return True  # the entry itself stands where it should
 
-    def _post_again(self, outgoing: Outgoing, receipt: Receipt, found: str) -> None:
-        origin, index, number = receipt.head.origin, receipt.index, outgoing.draft.id
+    def _post_bulletin_again(self, number: bytes, receipt: Receipt, found: str) -> None:
+        self._keep_broken(receipt, found)
+        with self._state.transaction():
+            self._state.uncount_receipt(receipt.head.origin, number)
+            self._state.set_outgoing(number, "tried", problem="the node lost it")
+
+    def _keep_broken(self, receipt: Receipt, found: str) -> None:
+        origin, index = receipt.head.origin, receipt.index
         detail = f"the node gave a receipt for {index}, and {found}: it is posted again, the receipt is kept"
         with self._state.transaction():
             self._state.add_alarm(now_ms(), "broken-promise", origin, index, detail)
             self._state.add_evidence(now_ms(), origin, index, "receipt", receipt.encode())
-            self._state.uncount_receipt(origin, number)
-            self._state.set_outgoing(number, "tried", problem="the node lost it")
 
     async def go_back(self, origin: str, why: Tampering | Declined) -> None:
         """A ledger does not extend what is verified here: believe it as far as its newest checkpoint, if that holds.
@@ -155,9 +215,3 @@ def _as_tampering(why: Tampering | Declined, verified: Verified) -> Tampering:
     if isinstance(why, Tampering):
         return why
     return Tampering("consistency", f"the ledger no longer has {verified.size} entries: {why.detail}", verified.origin)
-
-
-def _leaf(outgoing: Outgoing, receipt: Receipt) -> bytes:
-    submission = Submission.decode(outgoing.envelope or b"")
-    entry = Entry(submission.kind, submission.statement, submission.signatures, receipt.time, receipt.link)
-    return receipt.leaf_of(entry)

@@ -71,6 +71,11 @@ CREATE TABLE outbox (
     state    TEXT NOT NULL,        -- draft, tried, receipted, published, refused, expired
     problem  TEXT NOT NULL
 ) STRICT;
+CREATE TABLE promised (            -- statements but bulletins that were posted, until they are in a witnessed checkpoint
+    statement BLOB PRIMARY KEY,    -- its SHA-256
+    sealed    BLOB NOT NULL,       -- as it was posted
+    receipt   BLOB NOT NULL
+) STRICT;
 CREATE TABLE sent (                -- receipts held, by what a wrap counts
     recipient TEXT NOT NULL,
     origin    TEXT NOT NULL,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -122,10 +121,12 @@ class Sender:
     async def flush(self) -> list[Draft]:
         """Oldest first, so that what depends on another comes after it; what still waits where the node is silent."""
         async with self._client.turn:
-            with contextlib.suppress(Unreachable):
+            try:
                 await send_in_bulk(self._client)
                 for outgoing in self._state.outbox(*OPEN):
                     await self._send_quietly(outgoing)
+            except Unreachable as away:
+                await self._client.promises.show_all(away)
         return [outgoing.draft for outgoing in self._state.outbox(*OPEN)]
 
     async def send(self, number: bytes) -> Logged:

@@ -20,6 +20,7 @@ from protocol.errors import Malformed, ProtocolError
 from protocol.login import NONCE_BYTES, Login, encode_signed
 from protocol.page import PAGE_BYTES_READ_MAX, Cursor, Part, decode_page, format_cursor
 from protocol.problem import Problem
+from protocol.promise import Promise, Word, encode_promises
 from protocol.stream import format_credit, problem_of_close
 from protocol.treehead import Receipt
 
@@ -113,9 +114,11 @@ class Wire:
         reason = str(error) or type(error).__name__
         return Unreachable(f"{self.url} does not answer: {reason}", "check the link and the node")
 
-    async def json(self, method: str, path: str, *, login: bool = True, **params: str | int) -> dict[str, Any]:
+    async def json(
+        self, method: str, path: str, *, body: bytes | None = None, login: bool = True, **params: str | int
+    ) -> dict[str, Any]:
         """An answer that is a JSON object."""
-        data = await self.request(method, path, login=login, bytes_max=8 << 20, **params)  # type: ignore[arg-type]
+        data = await self.request(method, path, body=body, login=login, bytes_max=8 << 20, **params)
         try:
             value = json.loads(data)
         except ValueError:
@@ -256,6 +259,13 @@ class Wire:
         if status >= 500:  # noqa: PLR2004 - server errors
             return Unreachable(f"{self.url} answers with status {status}", "try again soon")
         return UpgradeRefused(f"{self.url} passes no WebSocket (status {status})", "polling instead")
+
+    async def show(self, promises: Sequence[Promise]) -> list[Word]:
+        """Show what receipts are held for, at most a batch: a word of the node for each (SPEC §11.10)."""
+        words = (await self.json("POST", "/v1/receipts", body=encode_promises(promises))).get("receipts")
+        if not isinstance(words, list) or len(words) != len(promises) or not {*map(str, words)} <= {*Word}:
+            raise Unreachable(f"{self.url} does not say of each receipt whether it stands")
+        return [Word(word) for word in words]
 
     async def body(self, sha256: bytes) -> tuple[bytes, bytes | None]:
         """A body and this seat's wrap, unverified."""

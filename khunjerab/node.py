@@ -146,6 +146,8 @@ def _told(state: dict[str, Any]) -> Iterator[str]:
     yield "ready" if state["ready"] else "[bold red]not ready[/]"
     if state["not_signing"]:
         yield f"signs nothing: {escape(state['not_signing'])}"
+        if state["recovery"]:
+            yield f"recovery: {escape(state['recovery'])}"
     if state["storage"]:
         yield f"cannot write: {escape(state['storage'])}"
     if state["checkpoint"]:

@@ -27,6 +27,7 @@ from protocol.header import Header
 from protocol.login import decode_signed
 from protocol.page import parse_cursor
 from protocol.problem import Problem
+from protocol.promise import Word, decode_promise, decode_promises
 from protocol.statements import Bulletin, Kind
 from protocol.treehead import Receipt
 
@@ -158,6 +159,21 @@ async def get_entries(request: web.Request) -> web.StreamResponse:
     if not wants_stream(request):
         raise web.HTTPMethodNotAllowed(request.method, ["POST"])
     return await submissions(request)
+
+
+@routes.post("/v1/receipts")
+async def post_receipts(request: web.Request) -> web.Response:
+    """Receipts that are held, and what was posted for them: whether they stand, or what becomes of them."""
+    node, session = node_of(request), session_of(request)
+    pairs = decode_promises(await read_body(request, limits.REQUEST_BYTES_MAX))
+    words = []
+    for pair in pairs:
+        node.door.spend_attempt(session)
+        try:
+            words.append(node.peers.recovery.promised.hear(decode_promise(pair)))
+        except ProtocolError:
+            words.append(Word.FOREIGN)
+    return _json({"receipts": words})
 
 
 @routes.get("/v1/deliveries")

@@ -49,6 +49,7 @@ ROUTES = (
     Route("POST", "/v1/session", "/v1/session", bearer=False),
     Route("POST", "/v1/entries", "/v1/entries"),
     Route("GET", "/v1/entries", "/v1/entries"),
+    Route("POST", "/v1/receipts", "/v1/receipts"),
     Route("GET", "/v1/deliveries", "/v1/deliveries"),
     Route("GET", "/v1/bulletins/{sender}/{uuid}", f"/v1/bulletins/{format_id('pk-liaison', UUID)}"),
     Route("GET", "/v1/bodies/{sha256}", f"/v1/bodies/{SHA256}"),

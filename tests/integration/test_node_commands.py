@@ -163,6 +163,8 @@ async def test_predictable_mistakes_are_one_line(home: Path, tmp_path: Path) -> 
     bad.append(await typed(home, "serve"))
     (home / "node.toml").write_text('color = "red"\n')
     bad.append(await typed(home, "serve"))
+    (home / "node.toml").write_text('origin = "x"\nnation = "PK"\nurl = "x"\nlisten = "x"\noutbox_wait = "soon"\n')
+    bad.append(await typed(home, "serve"))
     (home / "node.toml").write_text('origin = "x"\n')
     bad.append(await typed(home, "serve"))
     wanted = [
@@ -174,6 +176,7 @@ async def test_predictable_mistakes_are_one_line(home: Path, tmp_path: Path) -> 
         "HOST:PORT",
         "no directory yet",
         "'color' means nothing",
+        "outbox_wait is a number of seconds",
         "lacks nation",
     ]
     for (status, said, talk), words in zip(bad, wanted, strict=True):

@@ -26,6 +26,7 @@ from protocol.merkle import EMPTY_ROOT
 from protocol.page import Item, Part, decode_page, encode_page, format_cursor, parse_cursor
 from protocol.policy import Policy
 from protocol.problem import Problem
+from protocol.promise import Promise, decode_promise, decode_promises, encode_promises
 from protocol.sigfile import read_signature, write_signature
 from protocol.signing import Signature, decode_signatures, encode_signatures
 from protocol.statements import Kind, decode
@@ -75,6 +76,10 @@ CODECS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
     "entry": (ENTRY.encode(), lambda data: Entry.decode(data).encode()),
     "submission": (BULLETIN.encode(), lambda data: Submission.decode(data).encode()),
     "batch": (encode([BULLETIN.encode()]), lambda data: encode(list(decode_batch(data)))),
+    "promises": (
+        encode_promises([Promise(BULLETIN, Receipt(3, 5, None, (H,), HEAD))]),
+        lambda data: encode_promises([decode_promise(pair) for pair in decode_promises(data)]),
+    ),
     "receipt": (Receipt(3, 5, None, (H,), HEAD).encode(), lambda data: Receipt.decode(data).encode()),
     "answers": (
         Answers(HEAD, (BareReceipt(3, 5, None, (H,)), "{}")).encode(),

@@ -65,6 +65,8 @@ async def live_node(
     wrap: Callable[[Storage], Storage] = lambda storage: storage,
     nation: str = "PK",
     ask: bool = False,
+    *,
+    outbox_wait: str = "0",
 ) -> AsyncIterator[Node]:
     """A nation's node in this process, on a real socket and a real file; ``node.config.url`` says where.
 
@@ -76,7 +78,7 @@ async def live_node(
     if not path.exists():
         open_ledger_here(folder, world, nation)
     url = f"http://127.0.0.1:{port}"
-    config = NodeConfig(origin_of(nation), nation, url, f"127.0.0.1:{port}", "", world.pin.hex())
+    config = NodeConfig(origin_of(nation), nation, url, f"127.0.0.1:{port}", "", world.pin.hex(), outbox_wait)
     keys = node_keys(nation)
     cosigned = folder / f"{nation.lower()}-witness.db"
     if not cosigned.exists():

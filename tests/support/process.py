@@ -37,6 +37,7 @@ def make_home(folder: Path, world: World, *, admin: bool = False, nation: str = 
         listen=listen,
         admin=f"127.0.0.1:{free_port()}" if admin else "",
         pin=world.pin.hex(),
+        outbox_wait="0",
     )
     seeds = {
         "receipt": seed(f"sign/{nation}", 64),

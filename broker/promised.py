@@ -1,0 +1,116 @@
+"""What senders hold receipts for, while this node signs nothing (SPEC §11.10).
+
+No mirror has what was promised while the line to it was down. Whoever posted it still has it with the receipt, which
+makes it the entry, byte for byte. It is set aside here until all that stands before it is in the ledger; where this
+node goes down before that, it is shown again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from broker.errors import LedgerBroken
+from broker.ledger import Ledger
+from broker.restore import admit_again
+from broker.sealed import whole
+from protocol.errors import ProtocolError
+from protocol.problem import Problem
+from protocol.promise import Promise, Word
+from protocol.statements import Bulletin
+from protocol.treehead import TreeHead
+
+KEPT_BYTES_MAX = 64 * 1024 * 1024
+
+
+class Promised:
+    """Entries by index. Only the loop changes what is kept; ``take`` is for the one thread that writes."""
+
+    def __init__(self, ledger: Ledger, require_own: Callable[[TreeHead], None], signs: Callable[[], bool]) -> None:
+        """``require_own`` raises LedgerBroken for a head that this node's receipt key has not signed."""
+        self._ledger, self._require_own, self._signs = ledger, require_own, signs
+        self._kept: dict[int, Promise] = {}
+        self._kept_bytes = 0
+        self._trees: dict[int, bytes] = {}  # by size, what kept receipts are under: every one of them must be reached
+
+    def hear(self, promise: Promise) -> Word:
+        """Set it aside, if it is ours and not here. What is here may lack its body, and is set aside too."""
+        receipt, tree, signs = promise.receipt, self._ledger.tree, self._signs()
+        try:
+            leaf = promise.leaf()
+            self._require_own(receipt.head)
+        except (ProtocolError, LedgerBroken):
+            return Word.FOREIGN
+        stands = receipt.index < tree.size and tree.node(0, receipt.index) == leaf
+        kept = not signs and (stands or receipt.index >= tree.size) and self._keep(promise)
+        if stands:
+            return Word.STANDS
+        return Word.KEPT if kept else Word.LOST
+
+    def _keep(self, promise: Promise) -> bool:
+        """Whether it is kept. Raises Problem where there is no more room: the sender tries again."""
+        index, head, length = promise.receipt.index, promise.receipt.head, _length(promise)
+        if index not in self._kept:
+            if self._kept_bytes + length > KEPT_BYTES_MAX:
+                raise Problem("storage-unavailable", f"{KEPT_BYTES_MAX} bytes of receipted entries wait already")
+            self._kept[index] = promise
+            self._kept_bytes += length
+            self._trees[head.size] = head.root
+        return True
+
+    def take(self, now: int) -> list[int]:
+        """Append what follows on what is here, and put back missing bodies; which can be dropped. Raises LedgerBroken.
+
+        Each append is durable by itself.
+        """
+        ledger = self._ledger
+        done = [index for index in sorted(self._kept) if index < ledger.tree.size]
+        for index in done:
+            self._put_back(self._kept[index], now)
+        while (promise := self._kept.get(ledger.tree.size)) is not None:
+            admit_again(ledger, promise.entry(), _Posted(promise))
+            done.append(promise.receipt.index)
+        return done
+
+    def _put_back(self, promise: Promise, now: int) -> None:
+        index, ledger = promise.receipt.index, self._ledger
+        if ledger.tree.node(0, index) == promise.leaf():
+            wraps = ledger.wraps_to_put_back(index, promise.submission, now)
+            if wraps:
+                ledger.storage.fill(index, wraps, promise.submission.body)
+
+    def drop(self, done: Iterable[int]) -> None:
+        """What ``take`` is done with."""
+        for index in done:
+            self._kept_bytes -= _length(self._kept.pop(index))
+
+    def require_reached(self) -> None:
+        """Every tree that a kept receipt is under is one of this ledger's. Raises LedgerBroken."""
+        tree = self._ledger.tree
+        for size, root in sorted(self._trees.items()):
+            if size > tree.size:
+                shown = f"neither a peer nor an outbox has shown entry {tree.size} yet"
+                raise LedgerBroken(f"a tree of {size} entries was signed for, and {shown}")
+            if tree.root(size) != root:
+                raise LedgerBroken(f"another tree of {size} entries was signed for with this node's receipt key")
+
+
+class _Posted:
+    """What lies beside the entry: as it was posted."""
+
+    def __init__(self, promise: Promise) -> None:
+        self._submission = promise.submission
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """The JSON; the judge looks whether it is the one that was signed."""
+        del sha256
+        return self._submission.body
+
+    def sealed(self, index: int, bulletin: Bulletin) -> tuple[bytes, tuple[bytes, ...]]:
+        """Whole or none."""
+        del index
+        return whole(bulletin, self._submission.body, self._submission.wraps)
+
+
+def _length(promise: Promise) -> int:
+    sent = promise.submission
+    return len(sent.statement) + len(sent.signatures) + sum(map(len, sent.wraps)) + len(sent.body) + 1024

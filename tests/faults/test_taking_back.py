@@ -1,0 +1,261 @@
+"""What no mirror has of a restored node's promises comes back from those who hold the receipts (SPEC §11.10)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import broker.promised
+from broker.node import Node
+from broker.storage.contract import Halt
+from broker.storage.sqlite import SqliteStorage, copy_ledger
+from clients.client import Client
+from clients.errors import Declined, Unreachable
+from protocol.promise import Promise, Word
+from protocol.treehead import Receipt
+from tests.integration.test_path import post as post_draft
+from tests.support.checks import check_ledger
+from tests.support.door import logged_in, refusal, until
+from tests.support.live import free_port, live_node, now_ms, seat
+from tests.support.pair import PEER, follow, world_of_two
+from tests.support.world import ORIGINS, World
+
+PK, CN = ORIGINS["PK"], ORIGINS["CN"]
+
+
+@dataclass
+class Past:
+    """PK's node went on while the line to its peer was down, and is put back to what it was before."""
+
+    folder: Path
+    world: World
+    ports: dict[str, int]
+    entries: list[bytes]
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "pk-ledger.db"
+
+    @contextlib.asynccontextmanager
+    async def running(self, nation: str, outbox_wait: str = "0") -> AsyncIterator[Node]:
+        port = self.ports[nation]
+        async with live_node(self.folder, self.world, port, nation=nation, ask=True, outbox_wait=outbox_wait) as node:
+            yield node
+
+    @contextlib.asynccontextmanager
+    async def client(self, agency: str, nation: str = "PK") -> AsyncIterator[Client]:
+        with seat(self.folder, self.world, agency, url=f"http://127.0.0.1:{self.ports[nation]}") as client:
+            async with client:
+                yield client
+
+    def put_back(self) -> None:
+        """As `node restore` leaves it: the ledger of the backup, halted."""
+        for file in self.folder.glob("pk-ledger.db*"):
+            file.unlink()
+        shutil.copy(self.folder / "backup.db", self.ledger)
+        with contextlib.closing(SqliteStorage(self.ledger)) as storage:
+            storage.halt(Halt("restored from a backup"))
+
+
+@pytest.fixture
+async def past(tmp_path: Path) -> Past:
+    """Before the backup one bulletin, which the peer has; after it three and an acknowledgement, which it has not."""
+    world, ports = world_of_two(), {nation: free_port() for nation in PEER}
+    for nation, peer in PEER.items():
+        follow(tmp_path, nation, f"http://127.0.0.1:{ports[peer]}")
+    past = Past(tmp_path, world, ports, [])
+    async with past.running("PK") as pk, past.client("pk-liaison") as sender:
+        async with past.running("CN") as cn:
+            await _post(sender, "kept")
+            await until(lambda: bool(cn.mirrors.get(PK)) and cn.mirrors.get(PK).head.size == pk.ledger.head.size)  # type: ignore[union-attr]
+        await pk.publish()
+        copy_ledger(past.ledger, tmp_path / "backup.db")
+        pk.publisher.is_due = lambda now_s: False  # type: ignore[method-assign]
+        await _post(sender, "promised 1")
+        await _post(sender, "promised 2", to=("cn-liaison", "pk-site-security"))
+        async with past.client("pk-site-security") as reader:
+            await reader.sync()
+            assert reader.acknowledger.note_received()
+            assert await reader.send_owed() == 1
+        await _post(sender, "promised 3")
+        past.entries = pk.storage.entry_bytes(0, 999)
+    past.put_back()
+    return past
+
+
+async def _post(client: Client, title: str, to: tuple[str, ...] = ("cn-liaison",)) -> None:
+    await client.sync()
+    await post_draft(client, title, to=list(to))
+
+
+async def _try_to_sync(client: Client) -> None:
+    """The node may have less than this client has seen."""
+    with contextlib.suppress(Unreachable):
+        await client.sync()
+
+
+async def test_what_only_the_senders_have_is_taken_back_as_it_was_promised(past: Past) -> None:
+    """At the same index, byte by byte, with its body; nobody is alarmed, nobody is accused. SPEC 11.10.1, 11.10.3."""
+    async with past.running("PK") as pk, past.client("pk-liaison") as sender, past.client("pk-site-security") as reader:
+        await _try_to_sync(sender)
+        await _try_to_sync(reader)
+        assert pk.not_signing is not None
+        async with past.running("CN") as cn:
+            await until(lambda: pk.not_signing is None)
+            assert pk.storage.entry_bytes(0, 999) == past.entries
+            posted = [promise.receipt.index for promise in _promises(sender)]
+            assert [pk.storage.body(index) is not None for index in posted] == [True] * 4
+            await sender.sync()
+            await reader.sync()
+            assert [*sender.state.alarms(), *reader.state.alarms()] == []
+            mirror = cn.mirrors.get(PK)
+            assert mirror is not None
+            await until(lambda: mirror.head.size == len(past.entries))
+            assert [*cn.evidence.all(), *mirror.flagged] == []
+            async with past.client("cn-liaison", "CN") as other:
+                await other.sync()
+                titles = {held.content.versions[0].title for held in other.state.bulletins() if held.content}
+                assert titles == {"kept", "promised 1", "promised 2", "promised 3"}
+    check_ledger(past.ledger, past.world, now=now_ms())
+
+
+async def test_nothing_is_signed_while_senders_may_still_come(past: Past) -> None:
+    """The peers were heard, and what was shown is back; a bulletin waits all the same. SPEC 11.10.2."""
+    async with past.running("CN"), past.running("PK", "3600") as pk, past.client("pk-liaison") as sender:
+        await until(lambda: "s more" in pk.peers.recovery.waiting)
+        head = pk.ledger.head
+        await _try_to_sync(sender)
+        async with past.client("pk-site-security") as reader:
+            await _try_to_sync(reader)
+        await until(lambda: pk.storage.size() == len(past.entries))
+        await pk.publish()
+        assert (pk.ledger.head, pk.not_signing) == (head, "restored from a backup")
+        assert "receipts" in pk.state()["recovery"]
+        async with logged_in(pk, "pk-liaison/desk") as wire:
+            answer = await refusal(wire, past.world.bulletin(created=now_ms()))
+        assert answer.code == "not-signing"
+        assert sender.state.alarms() == []
+
+
+async def test_a_tree_that_was_signed_must_be_reached(past: Past) -> None:
+    """One sender's entry is missing between two of another's: the node waits for it, and says for which."""
+    async with past.running("CN"), past.running("PK") as pk:
+        missing = len(past.entries) - 2  # the acknowledgement
+        async with past.client("pk-liaison") as sender:
+            pk.peers.recovery.promised.take = lambda now: []  # type: ignore[method-assign]
+            await _try_to_sync(sender)
+            del pk.peers.recovery.promised.take
+        if pk.not_signing is None:
+            pytest.fail("it signed before anything was shown")
+        await until(lambda: f"has shown entry {missing}" in pk.peers.recovery.told)
+        assert pk.not_signing is not None
+        async with past.client("pk-site-security") as reader:
+            await _try_to_sync(reader)
+            await until(lambda: pk.not_signing is None)
+        assert pk.storage.entry_bytes(0, 999) == past.entries
+
+
+async def test_what_a_node_signed_on_without_is_lost(past: Past) -> None:
+    """Whoever comes too late is told so: the receipt is evidence, and what it was for is posted again."""
+    async with past.running("CN"), past.running("PK") as pk:
+        await until(lambda: pk.not_signing is None)
+        async with past.client("pk-site-security") as reader, past.client("pk-liaison") as sender:
+            for client in (reader, sender):
+                await client.sync()
+                assert {name for _, name, *_ in client.state.alarms()} == {"broken-promise"}
+                assert client.state.evidence()
+            assert await sender.flush() == []
+            await reader.sync()
+            assert reader.acknowledger.note_received()
+            assert await reader.send_owed() == 1
+            assert len(pk.storage.entry_bytes(0, 999)) == len(past.entries)
+
+
+def _promises(client: Client) -> list[Promise]:
+    return [outgoing.promise for outgoing in client.state.outbox("receipted", "published")]
+
+
+async def test_what_is_no_receipt_of_this_log_is_foreign(past: Past) -> None:
+    """Another's signature, another log, another place or statement: nothing is kept of it. SPEC 11.10.1."""
+    async with past.running("PK") as pk, past.client("pk-liaison") as sender:
+        good = _promises(sender)[-1]
+        receipt, head = good.receipt, good.receipt.head
+        assert head.signature is not None
+        bad: list[Receipt] = [
+            receipt.replace(index=receipt.index - 1),
+            receipt.replace(time=receipt.time + 1),
+            receipt.replace(head=head.replace(origin=CN)),
+            receipt.replace(head=head.replace(exchange=bytes(32))),
+            receipt.replace(head=head.replace(root=bytes(32))),
+            receipt.replace(head=head.replace(signature=head.signature.replace(ed25519=bytes(64)))),
+            receipt.replace(head=head.replace(signature=head.signature.replace(key_id=bytes(32)))),
+        ]
+        other = past.world.bulletin(created=now_ms())
+        async with logged_in(pk, "pk-liaison/desk") as wire:
+            words = await wire.show([*(good.replace(receipt=one) for one in bad), good.replace(submission=other)])
+            assert set(words) == {Word.FOREIGN}
+            assert await wire.show([good]) == [Word.KEPT]
+            assert await wire.show([good]) == [Word.KEPT]
+            assert len(pk.peers.recovery.promised._kept) == 1
+
+
+async def test_one_that_cannot_be_read_spoils_no_other(past: Past) -> None:
+    """Nor is a batch of none, or of no pairs, taken for one. SPEC 11.10.1."""
+    async with past.running("PK") as pk, past.client("pk-liaison") as sender, logged_in(pk, "pk-liaison/desk") as wire:
+        good = _promises(sender)[-1]
+        assert await wire.show([good.replace(submission=_Unreadable()), good]) == [Word.FOREIGN, Word.KEPT]
+        with pytest.raises(Declined) as refused:
+            await wire.show([])
+        assert refused.value.code == "malformed"
+
+
+class _Unreadable:
+    def encode(self) -> bytes:
+        return b"\x90"
+
+
+async def test_there_is_room_for_a_tail_and_not_for_everything(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender is told to come again, and nothing is lost."""
+    monkeypatch.setattr(broker.promised, "KEPT_BYTES_MAX", 10_000)
+    async with past.running("PK") as pk, past.client("pk-liaison") as sender, logged_in(pk, "pk-liaison/desk") as wire:
+        first, *others = _promises(sender)[-3:]
+        assert await wire.show([first]) == [Word.KEPT]
+        with pytest.raises(Unreachable, match="storage-unavailable"):
+            await wire.show(others)
+        await _try_to_sync(sender)
+        assert sender.state.alarms() == []
+
+
+async def test_showing_counts_as_an_attempt(past: Past) -> None:
+    """Each costs a signature: a budget of the minute bounds them. SPEC 11.10.1."""
+    async with past.running("PK") as pk, past.client("pk-liaison") as sender, logged_in(pk, "pk-liaison/desk") as wire:
+        good = _promises(sender)[-1]
+        limit = pk.ledger.exchange.in_force.policy.attempts_per_minute
+
+        async def show_often() -> None:
+            for _ in range(4 * limit // 64):  # as some come back meanwhile
+                await wire.show([good] * 64)
+
+        with pytest.raises(Declined) as refused:
+            await show_often()
+        assert refused.value.code == "too-many-attempts"
+
+
+async def test_a_statement_is_kept_until_it_is_published(past: Past) -> None:
+    """An acknowledgement is no bulletin of the outbox; its receipt is held all the same. SPEC 11.10.3."""
+    async with past.running("CN"), past.running("PK") as pk, past.client("pk-site-security") as reader:
+        assert len(reader.state.promised()) == 1
+        async with past.client("pk-liaison") as sender:
+            await _try_to_sync(reader)
+            await _try_to_sync(sender)
+        await until(lambda: pk.not_signing is None)
+        async with asyncio.timeout(30):
+            while reader.state.promised():  # until its checkpoint is witnessed
+                await reader.sync()
+        assert reader.state.alarms() == []
