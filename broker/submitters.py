@@ -61,6 +61,8 @@ class Submitter:
 
     def leave(self) -> None:
         """The client is gone: nobody waits for an answer, and what the writer has not begun need not be done."""
+        if self._left:
+            return
         self.ended = self._left = True
         for receipt, _ in self._in_flight:
             if not receipt.cancel():

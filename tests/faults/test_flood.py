@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from broker.http.exchange import LOGIN_BYTES_MAX
+from broker.submitters import SUBMITTERS_PER_SPEAKER_MAX
 from protocol.addcheckpoint import AddCheckpoint
-from protocol.limits import ADD_CHECKPOINT_BYTES_MAX, REQUEST_BYTES_MAX
+from protocol.limits import ADD_CHECKPOINT_BYTES_MAX, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX
 from protocol.note import Note, SignatureLine
 from protocol.policy import Policy
 from protocol.problem import Problem
@@ -165,3 +166,31 @@ async def test_strangers_at_add_checkpoint(node: NodeProcess, world: World) -> N
         assert node.resident_bytes() - before < GROWTH_BYTES_MAX
         await _post_still_works(node, caller)
     assert "Traceback" not in node.words()
+
+
+async def test_streams_with_a_message_that_never_ends(node: NodeProcess, world: World) -> None:
+    """Every agency opens as many as it may, and sends all but the last byte of the longest message on each."""
+    upgrade = (
+        "GET /v1/entries HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2h1bmplcmFiIHBhc3MgIQ==\r\n\r\n"
+    )
+    frame = bytes([0x82, 0x80 | 127]) + MESSAGE_BYTES_MAX.to_bytes(8, "big") + bytes(4 + MESSAGE_BYTES_MAX - 1)
+    async with Caller(node.url, world) as caller:
+        await caller.log_in()
+        await _post_still_works(node, caller)
+        tokens = []
+        for agency in world.bundles:
+            async with Caller(node.url, world, f"{agency}/desk") as member:
+                tokens.append((await member.log_in()).token)
+        before = node.resident_bytes()
+        openings = [upgrade.format(token).encode() for token in tokens for _ in range(SUBMITTERS_PER_SPEAKER_MAX)]
+        async with flood(node, iter(openings)) as connections:
+            for reader, writer in connections:
+                assert b" 101 " in await reader.readuntil(b"\r\n")
+                writer.write(frame)
+                await writer.drain()
+            for _ in range(10):
+                await _post_still_works(node, caller)
+            assert node.resident_bytes() - before < GROWTH_BYTES_MAX
+        await _post_still_works(node, caller)

@@ -322,13 +322,18 @@ async def test_any_other_message_ends_it(tmp_path: Path, message: str | bytes) -
         await until(lambda: len(node.submitters) == 0)
 
 
-async def test_whoever_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["cut", "close"])
+async def test_whoever_goes_away_leaves_nothing_behind(tmp_path: Path, way: str) -> None:
     """What the writer had not begun is dropped, what it had stands; the stream's place is free (11.7.5)."""
     async with node_and_wire(tmp_path) as (world, node, wire):
         sent = bulletins(world, node, 5)
         async with submitting(wire) as stream, taken(node, stream, sent):
-            stream._socket._response.connection.transport.abort()  # type: ignore[union-attr]
+            if way == "cut":
+                stream._socket._response.connection.transport.abort()  # type: ignore[union-attr]
+            else:
+                await stream._socket.close()
             await until(lambda: len(node.submitters) == 0)
+            assert node.submitters._speakers == {}
         async with submitting(wire) as stream:
             await stream.send(sent)
             receipts = [held(*one) for one in await all_answers(stream)]
