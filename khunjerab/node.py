@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +12,10 @@ import typer
 from rich.markup import escape
 
 from broker import fsck as storage_check
-from broker.errors import NodeHomeError
 from broker.home import SEED_BYTES_OF_NODE, NodeConfig, NodeHome
-from broker.ledger import Ledger, fold, now_ms
+from broker.ledger import fold, now_ms
 from broker.mirrors import Mirrors
 from broker.node import DIRECTORY_WARNING_DAYS
-from broker.restore import admit, enter_history
 from clients.commands.context import AsJson, context_of, run
 from clients.commands.verdict import tell
 from clients.errors import UsageError
@@ -29,13 +26,9 @@ from keys.finding import joined
 from keys.keyring import write_private
 from keys.secret import Secret
 from khunjerab import peering, repair
+from khunjerab.beginning import enter_directories
 from khunjerab.logform import LogJson, logs_json
 from khunjerab.readiness import readiness
-from protocol.directory import Directory
-from protocol.entry import Submission
-from protocol.sigfile import read_signature
-from protocol.signing import encode_signatures
-from protocol.statements import DirectoryVersion, Kind
 from protocol.strictjson import dumps
 
 app = typer.Typer(help="Make, run and look at a node.", no_args_is_help=True)
@@ -46,7 +39,9 @@ app.add_typer(peering.app, name="peer")
 @app.command()
 def init(
     ctx: typer.Context,
-    signatures: Annotated[list[Path] | None, typer.Argument(help="Signature files of the directory.")] = None,
+    signatures: Annotated[
+        list[Path] | None, typer.Argument(help="Signature files of the directory, of every version.")
+    ] = None,
     *,
     origin: Annotated[str, typer.Option(help="The ledger's name, for ever: a URL without scheme.")] = "",
     nation: Annotated[str, typer.Option(help="Who runs it, alpha-2.")] = "",
@@ -54,13 +49,16 @@ def init(
     listen: Annotated[str, typer.Option(help="HOST:PORT to bind.")] = "",
     admin: Annotated[str, typer.Option(help="HOST:PORT of metrics and health, on loopback.")] = "",
     card: Annotated[Path | None, typer.Option(help="Write the node's card here.")] = None,
-    directory: Annotated[Path | None, typer.Option(help="Enter this directory version as the first entries.")] = None,
+    directory: Annotated[
+        list[Path] | None,
+        typer.Option(help="Enter this directory version as the first entries; again for each up to the newest."),
+    ] = None,
 ) -> None:
     """Make a node's keys, certificate and empty ledger; or, with --directory, enter the first directory."""
     context = context_of(ctx)
-    passphrase = find_passphrase(context.passphrase_file, new=directory is None)
-    if directory is not None:
-        enter_first_directory(context.home, passphrase, directory, signatures or [])
+    passphrase = find_passphrase(context.passphrase_file, new=not directory)
+    if directory:
+        enter_directories(context.home, passphrase, directory, signatures or [])
         return
     if not (origin and nation and url and listen):
         raise UsageError("--origin, --nation, --url and --listen are needed to make a node")
@@ -71,40 +69,6 @@ def init(
     if card is not None:
         card.write_bytes(node_card)
     say(f"node {origin} is in {context.home}; give its card to the custodians who write the directory")
-
-
-def enter_first_directory(folder: Path, passphrase: Secret, path: Path, signatures: list[Path]) -> None:
-    """A ledger begins with version 1, or with another ledger's history and the version that lists the new one.
-
-    Raises UsageError, NodeHomeError, and what the judge refuses.
-    """
-    home = NodeHome(folder)
-    data = path.read_bytes()
-    directory = Directory.decode(data)
-    if home.config.pin:
-        raise NodeHomeError("this ledger has its first directory already")
-    statement = DirectoryVersion(directory.version, len(data), hashlib.sha256(data).digest(), directory.previous)
-    signed = tuple(read_signature(file.read_bytes(), statement.sha256) for file in signatures)
-    if not signed:
-        raise UsageError("the signature files of the directory are needed too")
-    submission = Submission(Kind.DIRECTORY, statement.encode(), encode_signatures(signed), (), data)
-    keys = home.keys(passphrase)
-    listed = directory.by_origin.get(home.config.origin)
-    if listed != home.card(keys):
-        raise UsageError("the directory does not list this node, or not with the card that it has now")
-    with home.locked(), contextlib.closing(home.storage()) as storage:
-        if storage.size():
-            raise NodeHomeError("a directory was entered here and not finished: begin again in an empty home")
-        ledger = Ledger(storage, home.config.origin, directory.exchange_hash, keys.receipt)
-        if directory.version == 1:
-            admit(ledger, submission, now_ms())
-        else:
-            with contextlib.closing(home.history()) as before:
-                enter_history(ledger, before, submission, now_ms())
-        entries = ledger.tree.size
-    home.with_pin(directory.exchange_hash)
-    say(f"the ledger {home.config.origin} begins with directory version {directory.version}, {entries} entries")
-    say(f"pin {directory.exchange_hash.hex()}")
 
 
 @app.command()

@@ -33,15 +33,22 @@ def write_signature(signature: Signature, sha256: bytes, signer: str) -> bytes:
 
 def read_signature(data: bytes, sha256: bytes) -> Signature:
     """The signature in a file, which must be about ``sha256``. Raises Malformed; it verifies nothing."""
+    subject, signature = open_signature(data)
+    if subject != sha256:
+        raise Malformed("the signature is of another file")
+    return signature
+
+
+def open_signature(data: bytes) -> tuple[bytes, Signature]:
+    """The SHA-256 of what a signature is about, and the signature. Raises Malformed; it verifies nothing."""
     m = Members(loads(data, _BYTES_MAX), "signature file")
     if m.text("type", 64) != TYPE:
         raise Malformed("not a signature file")
     m.text("signer", 64)
-    if m.hex("sha256", _HASH_BYTES) != sha256:
-        raise Malformed("the signature is of another file")
+    subject = m.hex("sha256", _HASH_BYTES)
     key_id = m.hex("key_id", _HASH_BYTES)
     signature = Signature(
         key_id, m.base64("ed25519", ED25519_SIGNATURE_BYTES), m.base64("mldsa65", MLDSA65_SIGNATURE_BYTES)
     )
     m.end()
-    return signature
+    return subject, signature

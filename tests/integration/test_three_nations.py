@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 
-from broker.node import Node
 from clients.errors import Declined
-from keys.witnessing import policy_of, witnessed
 from protocol.entry import Entry, Submission
 from protocol.statements import Bulletin
-from tests.support.door import logged_in, post, refusal, until
+from tests.support.door import logged_in, refusal, until
 from tests.support.live import now_ms
 from tests.support.officers import Officer, officer
-from tests.support.three import NATIONS, Three, live_three
+from tests.support.three import NATIONS, Three, enter, is_witnessed, live_three
 from tests.support.world import origin_of, signing_key
 
 PK, CN, TJ = (origin_of(nation) for nation in NATIONS)
@@ -46,15 +44,6 @@ async def _until(command: Officer, *words: str, shows: Callable[[dict[str, Any]]
             await asyncio.sleep(0.1)
 
 
-def _is_witnessed(node: Node) -> bool:
-    """Whether both others have cosigned all that is in the ledger."""
-    shown, origin, directory = node.publisher.newest, node.ledger.origin, node.ledger.exchange.in_force
-    if shown is None or shown.size < node.ledger.head.size:
-        return False
-    found = witnessed(shown.note, origin, directory, policy_of(directory, origin))
-    return found.enough and set(found.by) == {PK, CN, TJ} - {origin}
-
-
 async def test_a_bulletin_is_opened_and_acknowledged_in_both_other_nations(tmp_path: Path) -> None:
     """Witnessed by both; and an auditor reads all three ledgers at one node. SPEC 9.6.1, 11.3.5, 14.5.1."""
     async with live_three(tmp_path) as three:
@@ -79,7 +68,7 @@ async def test_a_bulletin_is_opened_and_acknowledged_in_both_other_nations(tmp_p
             line["detail"].split(",")[0] for line in (await tj("doctor", "--json")).lines if line["check"] == "ledger"
         ]
         assert sorted(ledgers) == sorted([PK, CN, TJ])
-        await until(lambda: all(_is_witnessed(node) for node in three.nodes.values()), 60)
+        await until(lambda: all(is_witnessed(node) for node in three.nodes.values()), 60)
         auditor, one_node = _officer(three, "tj-auditor"), three.nodes["CN"].config.url
         for sources in ((one_node,), ()):
             verdict = (await auditor("audit", "verify", "--json", *sources)).lines[-1]
@@ -123,24 +112,19 @@ async def test_a_statement_is_copied_once_into_each_ledger_though_a_node_was_awa
     async with live_three(tmp_path, running=("PK", "CN")) as three:
         bundle = three.world.with_bundle("cn-liaison", ("desk", "duty")).key_bundle("cn-liaison")
         revocation = three.world.revocation("pk-liaison/duty", created=now_ms())
-        await _enter(three.nodes["CN"], "cn-liaison/identity", bundle)
-        await _enter(three.nodes["PK"], "pk-liaison/identity", revocation)
+        await enter(three.nodes["CN"], "cn-liaison/identity", bundle)
+        await enter(three.nodes["PK"], "pk-liaison/identity", revocation)
         await until(lambda: _counts(three, bundle, revocation) == {(1, 1)})
         async with three.running("TJ"):
             suspension = three.world.suspension("tj-auditor", created=now_ms())
-            await _enter(three.nodes["TJ"], "tj-custodian-1", suspension)
+            await enter(three.nodes["TJ"], "tj-custodian-1", suspension)
             await until(lambda: _counts(three, bundle, revocation, suspension) == {(1, 1, 1)})
-            await until(lambda: all(_is_witnessed(node) for node in three.nodes.values()), 60)
+            await until(lambda: all(is_witnessed(node) for node in three.nodes.values()), 60)
             await three.level()
             assert _counts(three, bundle, revocation, suspension) == {(1, 1, 1)}
             for node in three.nodes.values():
                 assert [mirror.flagged for mirror in node.mirrors] == [[], []]
                 assert node.ledger.exchange.is_revoked("pk-liaison", signing_key("pk-liaison/duty").public.key_id)
-
-
-async def _enter(node: Node, who: str, submission: Submission) -> None:
-    async with logged_in(node, who) as wire:
-        await post(wire, submission)
 
 
 def _counts(three: Three, *submissions: Submission) -> set[tuple[int, ...]]:

@@ -6,13 +6,18 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from broker.node import Node
 from broker.peer import PeerConfig, save_peers
+from keys.witnessing import policy_of, witnessed
+from protocol.directory import Directory
+from protocol.entry import Submission
 from protocol.label import Equivalence
 from protocol.policy import CHINA, PAKISTAN, Policy
+from protocol.treehead import Receipt
 from tests.support.altering import replace
-from tests.support.door import until
+from tests.support.door import logged_in, post, until
 from tests.support.live import free_port, live_node, now_ms
 from tests.support.world import World, agency, first_directory, nation, node, origin_of
 
@@ -22,8 +27,13 @@ NATIONS = tuple(LEVELS)
 
 
 def world_of_three(ports: Mapping[str, int]) -> World:
-    """Two nations as ever, and a third with a liaison; each pair has its maps, and each node its port on loopback."""
-    two = first_directory()
+    """Two nations as ever and the third, whose nodes have their ports on loopback."""
+    nodes = tuple(node(nation, f"http://127.0.0.1:{ports[nation]}") for nation in NATIONS)
+    return World.found(now_ms() // 1000 * 1000 - 60_000, **with_the_third(first_directory()), nodes=nodes)
+
+
+def with_the_third(two: Directory) -> dict[str, Any]:
+    """What the third nation brings into a directory but its node: a liaison, an auditor, and maps to each other one."""
     maps = {
         (source, target): dict(zip(LEVELS[source], LEVELS[target], strict=True))
         for source in NATIONS
@@ -31,14 +41,12 @@ def world_of_three(ports: Mapping[str, int]) -> World:
         if source != target
     }
     third = (agency("tj-liaison", "Комилан махфӣ", "CONVOY"), agency("tj-auditor", "Ошкор", roles=("audit",)))
-    return World.found(
-        now_ms() // 1000 * 1000 - 60_000,
-        nations=(*two.nations, nation("TJ", "TJK", "Тоҷикистон")),
-        agencies=(*two.agencies, *third),
-        feeds=tuple(replace(feed, members=(*feed.members, "tj-liaison")) for feed in two.feeds),
-        nodes=tuple(node(nation, f"http://127.0.0.1:{ports[nation]}") for nation in NATIONS),
-        policy=Policy(Equivalence(LEVELS, maps)),
-    )
+    return {
+        "nations": (*two.nations, nation("TJ", "TJK", "Тоҷикистон")),
+        "agencies": (*two.agencies, *third),
+        "feeds": tuple(replace(feed, members=(*feed.members, "tj-liaison")) for feed in two.feeds),
+        "policy": Policy(Equivalence(LEVELS, maps)),
+    }
 
 
 @dataclass
@@ -85,3 +93,18 @@ async def live_three(folder: Path, running: Sequence[str] = NATIONS) -> AsyncIte
         save_peers(home, tuple(PeerConfig(origin_of(of)) for of in others(at)))
     async with three.running(*running):
         yield three
+
+
+def is_witnessed(node: Node) -> bool:
+    """Whether both others have cosigned all that is in a node's ledger."""
+    shown, origin, directory = node.publisher.newest, node.ledger.origin, node.ledger.exchange.in_force
+    if shown is None or shown.size < node.ledger.head.size:
+        return False
+    found = witnessed(shown.note, origin, directory, policy_of(directory, origin))
+    return found.enough and {*found.by, origin} == {origin_of(nation) for nation in NATIONS}
+
+
+async def enter(node: Node, who: str, submission: Submission) -> Receipt:
+    """Post a statement of one's own, at a node."""
+    async with logged_in(node, who) as wire:
+        return await post(wire, submission)

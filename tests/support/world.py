@@ -252,6 +252,11 @@ class World:
         """Version N+1 with one nation changed."""
         return self.with_directory(nations=_changed(self.directory.nations, self.directory.by_nation[id_], changes))
 
+    def with_first_bundle(self, agency: str) -> World:
+        """The beginning of the chain of an agency that came later."""
+        fields: dict[str, Any] = {"exchange": self.pin, "starts": self.now, "ends": self.now + BUNDLE_MS}
+        return replace(self, bundles={**self.bundles, agency: bundle(agency, ("desk",), **fields)})
+
     def with_bundle(self, agency: str, seats: Iterable[str] = ("desk",), **changes: Any) -> World:
         """The next bundle of an agency's chain, a week after the one before."""
         last = self.bundles[agency]
