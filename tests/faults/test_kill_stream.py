@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,8 @@ from tests.support.checks import check_ledger
 from tests.support.live import now_ms, world_of_today
 from tests.support.process import NodeProcess, make_home
 from tests.support.world import ORIGINS, signing_key
+
+End = Callable[[NodeProcess], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
@@ -42,14 +44,22 @@ async def _take(stream: Submitting, oracle: Oracle) -> int:
     return len(answered)
 
 
-async def _send_and_kill(node: NodeProcess, oracle: Oracle, dice: random.Random) -> list[Submission]:
-    """What has no answer when the node is killed."""
-    killing: asyncio.Task[None] | None = None
+async def _kill(node: NodeProcess) -> None:
+    node.kill()
+
+
+async def _stop(node: NodeProcess) -> None:
+    assert await node.stop() == 0
+
+
+async def _send_and_end(node: NodeProcess, oracle: Oracle, dice: random.Random, end: End) -> list[Submission]:
+    """What has no answer when the node is gone."""
+    ending: asyncio.Task[None] | None = None
     wanted = dice.randrange(1, 150)
 
-    async def kill() -> None:
+    async def end_it() -> None:
         await asyncio.sleep(dice.choice([0.0, 0.001, 0.003, 0.01]))  # when it falls is what is drawn here
-        node.kill()
+        await end(node)
 
     stream: Submitting | None = None
     with contextlib.suppress(Unreachable):
@@ -58,10 +68,10 @@ async def _send_and_kill(node: NodeProcess, oracle: Oracle, dice: random.Random)
                 while stream.has_room:
                     await stream.send(oracle.seal(dice.randrange(1, 65)))
                 wanted -= await _take(stream, oracle)
-                if wanted <= 0 and killing is None:
-                    killing = asyncio.create_task(kill())
-    assert killing is not None
-    await killing
+                if wanted <= 0 and ending is None:
+                    ending = asyncio.create_task(end_it())
+    assert ending is not None
+    await ending
     return [submission for submission, _ in stream._in_flight] if stream else []
 
 
@@ -75,13 +85,13 @@ async def _send_again(node: NodeProcess, oracle: Oracle, unanswered: list[Submis
                 await _take(stream, oracle)
 
 
-async def _kill_often(folder: Path, times: int) -> None:
+async def _end_often(folder: Path, times: int, end: End) -> None:
     world = world_of_today(policy=ENDLESS)
     oracle, dice = Oracle(world), random.Random(times)
     async with NodeProcess(make_home(folder / "node", world)) as node:
         for _ in range(times):
-            unanswered = await _send_and_kill(node, oracle, dice)
-            assert unanswered, "everything was answered before the kill"
+            unanswered = await _send_and_end(node, oracle, dice, end)
+            assert unanswered, "everything was answered before the end"
             await node.start()
             await check_what_is_there(node, oracle)
             await _send_again(node, oracle, unanswered)
@@ -90,6 +100,7 @@ async def _kill_often(folder: Path, times: int) -> None:
         await check_what_is_there(node, oracle)
         oracle.check(0)
         assert await node.stop() == 0
+    assert "Traceback" not in node.words()
     report = check_ledger(node.home / "ledger.db", world, now=now_ms())
     assert report.entries == len(oracle.leaves)
     sent = {submission.statement for submission, _ in oracle.held.values()}
@@ -98,11 +109,16 @@ async def _kill_often(folder: Path, times: int) -> None:
 
 async def test_nothing_receipted_on_a_stream_is_lost_in_kills(tmp_path: Path) -> None:
     """And whatever was in flight goes again and stands once. SPEC 11.7.5."""
-    await _kill_often(tmp_path, 8)
+    await _end_often(tmp_path, 8, _kill)
+
+
+async def test_a_node_that_is_stopped_under_a_stream_ends_well_and_keeps_its_word(tmp_path: Path) -> None:
+    """It ends with 0, and what it had not taken goes to the next. SPEC 11.7.4, 11.7.5."""
+    await _end_often(tmp_path, 3, _stop)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 async def test_nothing_receipted_on_a_stream_is_lost_in_two_hundred_kills(tmp_path: Path) -> None:
     assert os.environ.get("KHUNJERAB_SOAK") == "1", "make soak"
-    await _kill_often(tmp_path, 200)
+    await _end_often(tmp_path, 200, _kill)
