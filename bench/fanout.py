@@ -18,7 +18,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +45,7 @@ from protocol.parties import Feed
 from protocol.policy import Policy
 from protocol.stream import format_credit
 from protocol.times import DAY_MS
+from tests.support.altering import replace
 from tests.support.live import now_ms, world_of_today
 from tests.support.world import CONTENT, ORIGINS, World, agency, label, seed, signing_key
 
