@@ -20,6 +20,7 @@ from protocol.parties import Node
 from protocol.tiles import TilePath
 
 FILE = "peers.toml"
+PORTION_SHRINKS_BY, PORTION_GROWS_BY = 4, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,21 @@ def save_peers(home: Path, peers: tuple[PeerConfig, ...]) -> None:
     write_private(home / FILE, tomli_w.dumps({"peer": tables}).encode(), replace=True)
 
 
+class Portion:
+    """How many entries a peer is asked for at once: fewer after a link broke before any came, more as they come."""
+
+    def __init__(self) -> None:
+        self.entries = limits.PAGE_ENTRIES_MAX
+
+    def broke(self) -> None:
+        """Nothing came: the link may be one that never lasts for so much."""
+        self.entries = max(1, self.entries // PORTION_SHRINKS_BY)
+
+    def came(self) -> None:
+        """A page, whole."""
+        self.entries = min(limits.PAGE_ENTRIES_MAX, self.entries * PORTION_GROWS_BY)
+
+
 class PeerAway(Exception):
     """The peer does not answer, or not as a peer does; why."""
 
@@ -66,7 +82,7 @@ class PeerWire(Protocol):
     def follow(self, after: Cursor) -> AsyncGenerator[tuple[Part, ...], None]:
         """Its ledger from a cursor on, as it grows; it ends only by raising."""
 
-    async def page(self, after: Cursor, limit: int = limits.PAGE_ENTRIES_MAX) -> tuple[Part, ...]:
+    async def page(self, after: Cursor, limit: int) -> tuple[Part, ...]:
         """One page, at once."""
 
     async def body(self, sha256: bytes) -> tuple[bytes, bytes] | None:

@@ -17,7 +17,7 @@ import structlog
 
 from broker.errors import BrokerError
 from broker.mirror import Contradicted, Mirror, PartRefused, Taken
-from broker.peer import PeerAway, PeerConfig, PeerWire, Reach, SessionOver
+from broker.peer import PeerAway, PeerConfig, PeerWire, Portion, Reach, SessionOver
 from protocol import limits
 from protocol.page import Part
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from broker.node import Node
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.2, 30.0
-PART_SHRINKS_BY, PART_GROWS_BY = 4, 2
 COMPLETE_SECONDS = 60.0  # between two times that missing bodies are asked for
 
 log = structlog.get_logger()
@@ -49,7 +48,7 @@ class Peering:
         self.error = "not tried yet"
         self.head_size = mirror.head.size  # the largest that the peer has shown
         self.heard = 0  # when anything last came
-        self._most = limits.PAGE_ENTRIES_MAX  # entries that are asked for at once
+        self._portion = Portion()
 
     async def run(self) -> None:
         """Follow, and follow again."""
@@ -59,8 +58,8 @@ class Peering:
             try:
                 await self._follow()
             except PeerAway as error:
-                if self.mirror.size == size:  # the link may be one that never lasts for more
-                    self._most = max(1, self._most // PART_SHRINKS_BY)
+                if self.mirror.size == size:
+                    self._portion.broke()
                 if not (self.connected and isinstance(error, SessionOver)):  # four times an hour, and nothing is wrong
                     self._note(str(error))
             except Contradicted as error:
@@ -108,9 +107,9 @@ class Peering:
         origin, mirror = self.mirror.origin, self.mirror
         more = True
         while more:
-            size, most = mirror.size, self._most
+            size, most = mirror.size, self._portion.entries
             await self._take(wire, await wire.page({origin: size}, most))
-            self._most = min(limits.PAGE_ENTRIES_MAX, most * PART_GROWS_BY)
+            self._portion.came()
             more = size < mirror.size < self.head_size and most < limits.PAGE_ENTRIES_MAX
 
     async def _complete(self, wire: PeerWire) -> None:

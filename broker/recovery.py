@@ -16,7 +16,7 @@ import structlog
 
 from broker.errors import BrokerError, LedgerBroken
 from broker.ledger import Ledger
-from broker.peer import PeerAway, PeerWire
+from broker.peer import PeerAway, PeerWire, Portion
 from broker.peering import Peering
 from broker.promised import Promised
 from broker.restore import admit_again, require_known_trees
@@ -64,10 +64,11 @@ class Recovery:
         self.promised = Promised(node.ledger, self._require_own, lambda: node.not_signing is None)
         self._heard: float | None = None  # when the last of the peers was, by the loop's clock
         self.told = ""
+        self._portion = Portion()
 
     async def run(self, lanes: Sequence[Peering]) -> None:
         """Take what peers and senders have; sign again once all were heard. Without peers it is for the operator."""
-        node = self._node
+        node, size = self._node, self._ledger.tree.size
         if node.not_signing is None or not lanes:
             return
         try:
@@ -80,6 +81,8 @@ class Recovery:
                 self.promised.require_reached()
                 await self._write(lambda: _lift(self._ledger))
         except (PeerAway, BrokerError, ProtocolError) as error:
+            if self._ledger.tree.size == size:
+                self._portion.broke()
             if str(error) != self.told:
                 log.warning("not-recovered", reason=str(error))
             self.told = str(error)
@@ -122,7 +125,8 @@ class Recovery:
 
     async def _page(self, wire: PeerWire) -> Part | None:
         origin = self._ledger.origin
-        parts = await wire.page({origin: self._ledger.tree.size})
+        parts = await wire.page({origin: self._ledger.tree.size}, self._portion.entries)
+        self._portion.came()
         return next((part for part in parts if part.head.origin == origin and part.items), None)
 
     def _require_own(self, head: TreeHead) -> None:

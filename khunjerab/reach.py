@@ -12,7 +12,7 @@ from clients.errors import ClientError, Declined
 from clients.transport import Wire
 from keys.signing import SigningKey
 from protocol.errors import ProtocolError
-from protocol.limits import NOTE_BYTES_MAX, PAGE_ENTRIES_MAX
+from protocol.limits import NOTE_BYTES_MAX
 from protocol.page import Cursor, Part
 from protocol.parties import Node
 from protocol.tiles import WIDTH, TilePath, tile_path
@@ -32,7 +32,7 @@ class _Peer:
                 async for parts in pages:
                     yield parts
 
-    async def page(self, after: Cursor, limit: int = PAGE_ENTRIES_MAX) -> tuple[Part, ...]:
+    async def page(self, after: Cursor, limit: int) -> tuple[Part, ...]:
         with _away():
             return await self._wire.deliveries(after, after, limit=limit)
 

@@ -284,16 +284,16 @@ async def test_parts_grow_again_as_they_come(site: Site, monkeypatch: pytest.Mon
     lane = Peering(PeerConfig(ORIGINS["PK"]), site.mirror, node, never, taken, never)  # type: ignore[arg-type]
     for _ in range(20):
         site.post(site.world.bulletin())
-    lane._most = 1
+    lane._portion.entries = 1
     await lane._take_pages(wire)
     assert asked == [1, 2, 4, 8]
     assert site.mirror.size == sum(asked) < site.ledger.tree.size
-    lane._most = 2
+    lane._portion.entries = 2
     for _ in range(3):
         await lane._take_pages(wire)
     assert asked[4:] == [2, 4, 8, 8, 8]
     assert site.mirror.size == site.ledger.tree.size
-    lane._most = 1
+    lane._portion.entries = 1
     await lane._take_pages(wire)
     assert asked[9:] == [1]
 

@@ -54,7 +54,7 @@ class Border:
         """Both ways, and without loss."""
         for link in self.links.values():
             link.open()
-            link.delay_s = link.doomed = link.loss = link.bytes_per_second = 0
+            link.delay_s = link.doomed = link.loss = link.bytes_per_second = link.carries = 0
 
     @contextlib.asynccontextmanager
     async def at_work(self, pause_s: float = 0.1) -> AsyncIterator[None]:
