@@ -39,26 +39,26 @@ class Started(NamedTuple):
     loaded_bytes: int
 
 
-def size(rounds: int, large: int, groups: int, posts: int) -> tuple[list[Figure], dict[int, list[float]]]:
-    """Rows, and for each size of ledger what an entry cost in each round, in seconds."""
+def size(rounds: int, large: int, largest: int, groups: int, posts: int) -> tuple[list[Figure], dict[int, list[float]]]:
+    """Rows, and for each size of ledger what an entry cost in each round, in seconds.
+
+    A node is started on ``large`` entries; on ``largest`` too, where that is more.
+    """
     world = bench_world()
-    sizes = [1000 * 10**step for step in range(7) if 1000 * 10**step <= large]
+    sizes = [1000 * 10**step for step in range(7) if 1000 * 10**step <= largest]
     with tempfile.TemporaryDirectory(prefix="khunjerab-bench-") as name:
-        folder = Path(name)
-        homes = _grown(folder, world, sizes)
+        homes = _grown(Path(name), world, sizes)
         costs = _costs(homes, world, rounds, groups)
-        starts = [asyncio.run(_start(homes[sizes[-1]], world, sealed(world, posts))) for _ in range(rounds + 1)]
-        started = starts[1:]  # the first reads every entry again before it signs a checkpoint over what was grown
-    ratios = [more / less for more, less in zip(costs[large], costs[SMALL], strict=True)]
+        started = _starts(homes[large], world, rounds, posts)
+        beyond = [size for size in sizes if size > large]
+        later = {size: _starts(homes[size], world, 2, posts) for size in beyond}
     return [
-        Figure(
-            f"cost an entry at {large:,} entries, of that at {SMALL:,}", ratios, COST_MUST, COST_AIM, at_most=True,
-            detail={f"µs at {size:,}": statistics.median(cost) * 1e6 for size, cost in costs.items()},
-        ),
+        *(_cost(size, costs) for size in (large, *beyond)),
         Figure(
             f"start on {large:,} entries", [one.seconds for one in started], START_MUST, START_AIM, at_most=True,
             unit=" s",
         ),
+        *(Figure(f"start on {size:,} entries", [one.seconds for one in of], unit=" s") for size, of in later.items()),
         Figure(
             "resident memory, idle", [one.idle_bytes / MIB for one in started], IDLE_MUST, IDLE_AIM, at_most=True,
             unit=" MiB",
@@ -70,14 +70,30 @@ def size(rounds: int, large: int, groups: int, posts: int) -> tuple[list[Figure]
     ], costs  # fmt: skip
 
 
+def _cost(size: int, costs: dict[int, list[float]]) -> Figure:
+    ratios = [more / less for more, less in zip(costs[size], costs[SMALL], strict=True)]
+    return Figure(
+        f"cost an entry at {size:,} entries, of that at {SMALL:,}", ratios, COST_MUST, COST_AIM, at_most=True,
+        detail={f"µs at {size:,}": statistics.median(cost) * 1e6 for size, cost in costs.items()},
+    )  # fmt: skip
+
+
+def _starts(home: Path, world: World, rounds: int, posts: int) -> list[Started]:
+    """But the first, which reads every entry again before it signs a checkpoint over what was grown."""
+    return [asyncio.run(_start(home, world, sealed(world, posts))) for _ in range(rounds + 1)][1:]
+
+
 def _grown(folder: Path, world: World, sizes: list[int]) -> dict[int, Path]:
-    """A node's home for each size, all cut from one ledger as it grew."""
+    """A node's home for each size, all cut from one ledger as it grew; the last is that ledger, as it takes 50 GB."""
     homes = {}
     growing = make_home(folder / "growing", world)
     grower = Grower(growing / "ledger.db", world)
     for size in sizes:
         grower.grow_to(size)
         grower.settle()
+        if size == sizes[-1]:
+            homes[size] = growing
+            break
         home = folder / str(size)
         home.mkdir()
         for name in ("node.toml", "keyring", "passphrase"):
