@@ -1,8 +1,8 @@
 """HTTP/1.1 as a client needs it of one node: a request, and an answer of bounded length, on connections that are kept.
 
-What an answer may look like is RFC 9112 without its leniencies: its end is told by one length, by chunks, or by the end
-of the connection. No redirects, no cookies, no compression: whatever is not the answer that was asked for is the
-caller's to refuse. Nothing is sent before a certificate was found to be one of those that the directory lists.
+h11 reads and writes it (RFC 9112); here are the sockets, the bounds and the patience. No redirects, no cookies, no
+compression: whatever is not the answer that was asked for is the caller's to refuse. Nothing is sent before a
+certificate was found to be one of those that the directory lists.
 
 Streams go by aiohttp (``clients/transport.py``), which takes longer to import than all that a command at a prompt does.
 """
@@ -15,11 +15,12 @@ import hashlib
 import hmac
 import ssl
 import time
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-T = TypeVar("T")
+import h11
+
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
 CONNECTIONS_MAX = 100  # a request beyond them waits for its turn
 _IDLE_SECONDS = 15  # the node may close a connection that has waited longer just when it is used again
@@ -27,9 +28,6 @@ _BYTES_A_SECOND_LEAST = 4096  # a link that is slower than that is no link
 _HEAD_BYTES_MAX = 64 * 1024
 _READ_BYTES = 256 * 1024
 _INTERIM_MAX = 8  # answers that only announce another
-_TRAILERS_MAX = 64
-_NO_BODY = frozenset({204, 304})
-_HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 class HttpError(Exception):
@@ -152,7 +150,7 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, prefix: str) -> None:
         self._reader, self._writer = reader, writer
         self._host, self._prefix = host, prefix
-        self._seconds = 0.0
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
         self._used = time.monotonic()
         self.is_kept = True
 
@@ -168,120 +166,65 @@ class Connection:
 
     async def exchange(self, request: Request) -> Answer:
         """Send a request, read its answer."""
-        self._seconds = request.seconds
-        body = request.body or b""
-        self._writer.write(self._head(request) + body)
         try:
-            async with asyncio.timeout(request.seconds + len(body) / _BYTES_A_SECOND_LEAST):
-                status, headers = await self._answered()
-            data = await self._body(status, headers, request.bytes_max)
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            ended = isinstance(error, asyncio.IncompleteReadError)
-            raise HttpError("the connection ended" if ended else "a line is too long") from None
-        self._used = time.monotonic()
-        return Answer(status, data)
+            sent = self._encoded(request)
+            self._writer.write(sent)
+            async with asyncio.timeout(request.seconds + len(sent) / _BYTES_A_SECOND_LEAST):
+                head = await self._head()
+            if int(dict(head.headers).get(b"content-length", b"0")) > request.bytes_max:
+                raise TooLong
+            data = await self._body(request.bytes_max, request.seconds)
+            self._end()
+        except h11.ProtocolError as error:
+            raise HttpError(str(error)) from None
+        return Answer(head.status_code, data)
 
-    def _head(self, request: Request) -> bytes:
+    def _encoded(self, request: Request) -> bytes:
         headers = {"Host": self._host, "Accept-Encoding": "identity", **request.headers}
         if request.body is not None:
             headers["Content-Length"] = str(len(request.body))
-        lines = [f"{request.method} {self._prefix}{request.target} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if lines[0].count(" ") != 2 or not all(line.isascii() and line.isprintable() for line in lines):  # noqa: PLR2004
-            raise HttpError("the URL, or the session's token, cannot stand in a request")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+        target = self._prefix + request.target
+        try:
+            head = h11.Request(method=request.method, target=target, headers=list(headers.items()))
+        except UnicodeEncodeError:
+            raise HttpError("the URL, or the session's token, cannot stand in a request") from None
+        body = h11.Data(request.body or b"")
+        return b"".join(self._http.send(event) or b"" for event in (head, body, h11.EndOfMessage()))
 
-    async def _answered(self) -> tuple[int, dict[str, str]]:
-        """Status and headers of the final answer."""
+    async def _head(self) -> h11.Response:
+        """Of the final answer."""
         for _ in range(_INTERIM_MAX):
-            status, is_kept, headers = _parse_head(await self._reader.readuntil(b"\r\n\r\n"))
-            if status >= 200:  # noqa: PLR2004 - what is below announces another
-                self.is_kept = is_kept and not self._writer.transport.get_write_buffer_size()
-                return status, headers
-        raise HttpError("it announces answers without end")
+            event = await self._event()
+            if isinstance(event, h11.Response):
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                break
+        raise HttpError("this is no answer, or it is announced without end")
 
-    async def _body(self, status: int, headers: dict[str, str], bytes_max: int) -> bytes:
-        coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-        if status in _NO_BODY:
-            return b""
-        if coding is not None:
-            if coding.lower() != "chunked" or length is not None:
-                raise HttpError("it does not say where its answer ends")
-            return await self._chunks(bytes_max)
-        if length is None:
-            self.is_kept = False
-            return await self._until_end(bytes_max)
-        if not (length.isascii() and length.isdigit()) or len(length) > 18:  # noqa: PLR2004 - more is no length
-            raise HttpError("its length is no number")
-        if int(length) > bytes_max:
-            raise TooLong
-        return await self._exactly(int(length))
-
-    async def _chunks(self, bytes_max: int) -> bytes:
-        parts, room = [], bytes_max
-        while size := await self._chunk_size():
-            room -= size
-            if room < 0:
-                raise TooLong
-            parts.append(await self._exactly(size))
-            if await self._patiently(self._reader.readexactly(2)) != b"\r\n":
-                raise HttpError("a chunk is longer than it says")
-        for _ in range(_TRAILERS_MAX):
-            if await self._patiently(self._reader.readuntil(b"\r\n")) == b"\r\n":
+    async def _body(self, bytes_max: int, seconds: float) -> bytes:
+        parts: list[bytes] = []
+        room = bytes_max
+        while True:
+            async with asyncio.timeout(seconds):
+                event = await self._event()
+            if not isinstance(event, h11.Data):
                 return b"".join(parts)
-        raise HttpError("its trailers have no end")
-
-    async def _chunk_size(self) -> int:
-        line = await self._patiently(self._reader.readuntil(b"\r\n"))
-        digits = line[:-2].partition(b";")[0].rstrip(b" \t")
-        if not 0 < len(digits) <= 8 or not _HEX.issuperset(digits):  # noqa: PLR2004 - more is longer than anything
-            raise HttpError("the size of a chunk is no number")
-        return int(digits, 16)
-
-    async def _until_end(self, bytes_max: int) -> bytes:
-        parts, room = [], bytes_max
-        while part := await self._patiently(self._reader.read(_READ_BYTES)):
-            room -= len(part)
+            room -= len(event.data)
             if room < 0:
                 raise TooLong
-            parts.append(part)
-        return b"".join(parts)
+            parts.append(bytes(event.data))
 
-    async def _exactly(self, length: int) -> bytes:
-        """So many bytes; nothing is allocated before it has come."""
-        parts = []
-        while length:
-            part = await self._patiently(self._reader.read(min(length, _READ_BYTES)))
-            if not part:
-                raise HttpError("the connection ended within an answer")
-            parts.append(part)
-            length -= len(part)
-        return b"".join(parts)
+    async def _event(self) -> h11.Event:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._reader.read(_READ_BYTES))
+        if not isinstance(event, h11.Event) or isinstance(event, h11.ConnectionClosed):
+            raise HttpError("the connection ended")
+        return event
 
-    async def _patiently(self, reading: Awaitable[T]) -> T:
-        async with asyncio.timeout(self._seconds):
-            return await reading
-
-
-def _parse_head(data: bytes) -> tuple[int, bool, dict[str, str]]:
-    """Status, whether the connection is kept, and headers by their names in lower case."""
-    first, *lines = data[:-4].decode("latin-1").split("\r\n")
-    version, _, rest = first.partition(" ")
-    digits = rest[:3]
-    if version not in {"HTTP/1.1", "HTTP/1.0"} or not _is_number(digits) or rest[3:4] not in {"", " "}:
-        raise HttpError("this is no HTTP/1.1")
-    headers = dict[str, str]()
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip() or "\n" in line or "\r" in line:
-            raise HttpError("a header of its answer is none")
-        name = name.lower()
-        if name in headers and name in {"content-length", "transfer-encoding"}:
-            raise HttpError("it tells the end of its answer twice")
-        headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
-    options = [option.strip().lower() for option in headers.get("connection", "").split(",")]
-    return int(digits), version == "HTTP/1.1" and "close" not in options, headers
-
-
-def _is_number(digits: str) -> bool:
-    return len(digits) == 3 and digits.isascii() and digits.isdigit()  # noqa: PLR2004 - a status
+    def _end(self) -> None:
+        """Be ready for the next request, where both sides are."""
+        self._used = time.monotonic()
+        ready = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        self.is_kept = ready and not self._writer.transport.get_write_buffer_size()
+        if self.is_kept:
+            self._http.start_next_cycle()
