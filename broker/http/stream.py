@@ -48,7 +48,7 @@ async def stream(request: web.Request, after: Cursor, known: Cursor, feed: str |
 
 
 async def upgrade(request: web.Request, message_bytes_max: int) -> web.WebSocketResponse:
-    """The socket of a stream, by the settings of all."""
+    """The socket of a stream, by the settings of all. Raises Problem where nobody is there any more."""
     socket = web.WebSocketResponse(
         max_msg_size=message_bytes_max + 1,  # a message of exactly the limit is refused
         compress=False,
@@ -57,7 +57,10 @@ async def upgrade(request: web.Request, message_bytes_max: int) -> web.WebSocket
         writer_limit=BUFFER_BYTES,
         decode_text=False,  # bytes that are not UTF-8 are malformed like any others
     )
-    await socket.prepare(request)
+    try:
+        await socket.prepare(request)
+    except ConnectionError as error:
+        raise Problem("request-timeout", "whoever asked for a stream went away before it began") from error
     return socket
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSMsgType, web
+from structlog.testing import capture_logs
 
 from broker import subscribers
 from broker.node import Node
@@ -260,3 +261,23 @@ async def test_the_wire_tells_apart_why_there_is_no_stream(tmp_path: Path) -> No
         gone._token = ("token", 2**40)
         with pytest.raises(Unreachable):
             await anext(gone.stream({}, {}))
+
+
+async def test_a_reader_that_goes_away_while_its_stream_begins_is_no_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it is killed at that moment: a line in the log, and no trace."""
+
+    class Late(web.WebSocketResponse):
+        async def prepare(self, request: web.BaseRequest) -> Any:
+            assert request.transport is not None
+            request.transport.abort()
+            return await super().prepare(request)
+
+    async with node_and_wire(tmp_path) as (_, _, wire):
+        monkeypatch.setattr(web, "WebSocketResponse", Late)
+        with capture_logs() as said, pytest.raises(Unreachable):
+            await anext(wire.stream({}, {}))
+        await until(lambda: any(line["event"] == "refused" for line in said))
+        assert {line["code"] for line in said if line["event"] == "refused"} == {"request-timeout"}
+        assert "unexpected" not in {line["event"] for line in said}
