@@ -87,8 +87,6 @@ def options(
     from clients.home import default_folder
 
     ctx.obj = Context(home or default_folder(), passphrase_file)
-    if Commands.places[ctx.invoked_subcommand].opens:
-        ctx.obj.open_ahead()
 
 
 def main() -> None:

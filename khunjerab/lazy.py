@@ -18,7 +18,7 @@ class Place(NamedTuple):
     module: str
     name: str
     help: str
-    opens: bool = False  # it works with the home's keyring, whatever its options
+    opens: bool = False  # it works with the home's keyring
 
 
 class LazyGroup(TyperGroup):
@@ -45,6 +45,8 @@ class _Unloaded(TyperCommand):
         self._place = place
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        if self._place.opens and "--help" not in args:
+            parent.obj.open_ahead()
         command = _load(self.name or "", self._place)
         if not gc.isenabled():  # at the start of a process, see khunjerab/cli.py
             gc.freeze()  # what was imported stays: it is not looked through for garbage
