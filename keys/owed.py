@@ -32,7 +32,10 @@ class Verifiers:
         if self._chunks <= _CHUNKS_FIRST:
             return None
         while len(self._started) < self._count:
-            self._started.append(Verifier())
+            try:
+                self._started.append(Verifier())
+            except OSError:  # there may be no more processes, or descriptors: those that there are will do
+                self._count = len(self._started)
         return next((verifier for verifier in self._started if verifier.is_free()), None)
 
     def pids(self) -> list[int]:

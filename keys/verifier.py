@@ -56,9 +56,11 @@ class Verifier:
     """The process, and what it was asked. One that dies has asked nothing of anyone: its chunks are verified here."""
 
     def __init__(self) -> None:
-        self._socket, there = socket.socketpair()
+        """Raises OSError where it cannot be started."""
         self._asked = deque[Chunk]()
-        with there:
+        self._socket, there = socket.socketpair()
+        with there, contextlib.ExitStack() as failed:
+            failed.callback(self._socket.close)
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-m", __name__],
                 stdin=there.fileno(),
@@ -66,6 +68,7 @@ class Verifier:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # ^C is for the one who asks; this ends with its socket
             )
+            failed.pop_all()
 
     @property
     def pid(self) -> int:
@@ -91,10 +94,13 @@ class Verifier:
             self._take_answer()
 
     def _has_answered(self) -> bool:
-        with contextlib.suppress(BlockingIOError):
+        try:
             self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            return True
-        return False
+        except BlockingIOError:
+            return False
+        except OSError:  # it died with what it was asked
+            pass
+        return True
 
     def _take_answer(self) -> None:
         chunk = self._asked.popleft()

@@ -1,5 +1,6 @@
 """Signature checks on other cores: whoever asks about an entry waits for it, and hears of each that does not hold."""
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 import keys.owed
 from keys.owed import Owed, Verifiers, verifying
 from keys.signing import SignatureCheck
+from keys.verifier import Chunk, Verifier
 from tests.support.world import signing_key
 
 KEY = signing_key("pk-liaison/desk")
@@ -100,3 +102,51 @@ def test_no_process_outlives_the_one_who_asked(monkeypatch: pytest.MonkeyPatch) 
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_process_that_dies_with_what_it_was_asked_is_not_missed() -> None:
+    """Its socket says so by an error, once, where it had read only a part."""
+    verifier, several = Verifier(), [Chunk([index], [BAD]) for index in range(2)]
+    try:
+        os.kill(verifier.pid, signal.SIGSTOP)
+        for chunk in several:
+            verifier.ask(chunk)
+        os.kill(verifier.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, verifier.pid, os.WEXITED | os.WNOWAIT)
+        assert verifier.is_free()
+        assert [chunk.answer for chunk in several] == [b"\0", b"\0"]
+    finally:
+        verifier.close()
+
+
+@pytest.mark.parametrize("fails", ["socket.socketpair", "subprocess.Popen"])
+@pytest.mark.parametrize("before", [0, 1])
+def test_where_no_process_can_be_started_those_that_there_are_do_it_all(
+    monkeypatch: pytest.MonkeyPatch, fails: str, before: int
+) -> None:
+    monkeypatch.setattr(keys.owed, "_CHUNKS_FIRST", 0)
+    monkeypatch.setattr(keys.owed, "Verifier", Limited(before, fails, monkeypatch))
+    refused: list[int] = []
+    with verifying(3) as verifiers:
+        owed = Owed(verifiers, refused.append)
+        for index in range(1000):
+            owed.add(index, BAD if index % 100 == 7 else GOOD)
+        owed.settle_all()
+        assert len(verifiers.pids()) == before
+    assert refused == list(range(7, 1000, 100))
+
+
+class Limited:
+    """Starts so many, and no more."""
+
+    def __init__(self, most: int, fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left, self.fails, self.monkeypatch = most, fails, monkeypatch
+
+    def __call__(self) -> Verifier:
+        if self.left == 0:
+            self.monkeypatch.setattr(f"keys.verifier.{self.fails}", self.refuse)
+        self.left -= 1
+        return Verifier()
+
+    def refuse(self, *_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
