@@ -225,6 +225,7 @@ class Connection:
         """Be ready for the next request, where both sides are."""
         self._used = time.monotonic()
         ready = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
-        self.is_kept = ready and not self._writer.transport.get_write_buffer_size()
+        said_more = bool(self._http.trailing_data[0])  # which would be taken for the answer to the next
+        self.is_kept = ready and not said_more and not self._writer.transport.get_write_buffer_size()
         if self.is_kept:
             self._http.start_next_cycle()

@@ -176,6 +176,15 @@ async def test_a_connection_that_ended_or_went_wrong_is_not_used_again(first: by
     assert script.connections == 2
 
 
+async def test_what_was_said_without_being_asked_answers_nothing() -> None:
+    """Bytes behind an answer would be taken for the next one."""
+    script = Scripted((OK + b"Content-Length: 1\r\n\r\na") * 2, OK + b"Content-Length: 1\r\n\r\nb")
+    async with scripted(script) as connections:
+        for body in (b"a", b"b"):
+            assert await connections.request(Request("GET", "/", {}, seconds=5)) == (200, body)
+    assert script.connections == 2
+
+
 async def test_a_connection_that_has_waited_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Scripted(*[OK + b"Content-Length: 2\r\n\r\nok"] * 2)
     async with scripted(script) as connections:
