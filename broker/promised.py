@@ -7,6 +7,7 @@ node goes down before that, it is shown again.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 
 from broker.errors import LedgerBroken
@@ -16,7 +17,7 @@ from broker.sealed import whole
 from protocol.errors import ProtocolError
 from protocol.problem import Problem
 from protocol.promise import Promise, Word
-from protocol.statements import Bulletin
+from protocol.statements import Bulletin, DirectoryVersion, decode
 from protocol.treehead import TreeHead
 
 KEPT_BYTES_MAX = 64 * 1024 * 1024
@@ -30,31 +31,44 @@ class Promised:
         self._ledger, self._require_own, self._signs = ledger, require_own, signs
         self._kept: dict[int, Promise] = {}
         self._kept_bytes = 0
-        self._trees: dict[int, bytes] = {}  # by size, what kept receipts are under: every one of them must be reached
+        self._trees = set[tuple[int, bytes]]()  # what kept receipts are under, size and root: all must be reached
+        self.closed = False  # while it is decided that this node signs again: whoever comes then comes once more
 
     def hear(self, promise: Promise) -> Word:
-        """Set it aside, if it is ours and not here. What is here may lack its body, and is set aside too."""
+        """Set it aside, if it is ours and not here. What is here may lack its body, and is set aside too.
+
+        Raises Problem where the sender is to come again.
+        """
         receipt, tree, signs = promise.receipt, self._ledger.tree, self._signs()
+        size = tree.size  # once: it grows meanwhile
         try:
             leaf = promise.leaf()
             self._require_own(receipt.head)
+            is_whole = _is_whole(promise)
         except (ProtocolError, LedgerBroken):
             return Word.FOREIGN
-        stands = receipt.index < tree.size and tree.node(0, receipt.index) == leaf
-        kept = not signs and (stands or receipt.index >= tree.size) and self._keep(promise)
+        if not is_whole:  # else what was never posted so would be in the way of what was
+            return Word.FOREIGN
+        if self.closed:
+            raise Problem("storage-unavailable", "this node is about to sign again")
+        stands = receipt.index < size and tree.node(0, receipt.index) == leaf
+        kept = not signs and (stands or receipt.index >= size) and self._keep(promise)
         if stands:
             return Word.STANDS
         return Word.KEPT if kept else Word.LOST
 
     def _keep(self, promise: Promise) -> bool:
-        """Whether it is kept. Raises Problem where there is no more room: the sender tries again."""
+        """Whether it is kept; those far behind it make room, and are shown again. Raises Problem where none can."""
         index, head, length = promise.receipt.index, promise.receipt.head, _length(promise)
         if index not in self._kept:
-            if self._kept_bytes + length > KEPT_BYTES_MAX:
-                raise Problem("storage-unavailable", f"{KEPT_BYTES_MAX} bytes of receipted entries wait already")
+            while self._kept_bytes + length > KEPT_BYTES_MAX:
+                last = max(self._kept, default=0)
+                if last <= index:
+                    raise Problem("storage-unavailable", f"{KEPT_BYTES_MAX} bytes of receipted entries wait already")
+                self.drop([last])
             self._kept[index] = promise
             self._kept_bytes += length
-            self._trees[head.size] = head.root
+        self._trees.add((head.size, head.root))
         return True
 
     def take(self, now: int) -> list[int]:
@@ -62,11 +76,11 @@ class Promised:
 
         Each append is durable by itself.
         """
-        ledger = self._ledger
-        done = [index for index in sorted(self._kept) if index < ledger.tree.size]
+        ledger, kept = self._ledger, self._kept.copy()
+        done = [index for index in sorted(kept) if index < ledger.tree.size]
         for index in done:
-            self._put_back(self._kept[index], now)
-        while (promise := self._kept.get(ledger.tree.size)) is not None:
+            self._put_back(kept[index], now)
+        while (promise := kept.get(ledger.tree.size)) is not None:
             admit_again(ledger, promise.entry(), _Posted(promise))
             done.append(promise.receipt.index)
         return done
@@ -81,12 +95,13 @@ class Promised:
     def drop(self, done: Iterable[int]) -> None:
         """What ``take`` is done with."""
         for index in done:
-            self._kept_bytes -= _length(self._kept.pop(index))
+            if (promise := self._kept.pop(index, None)) is not None:
+                self._kept_bytes -= _length(promise)
 
     def require_reached(self) -> None:
         """Every tree that a kept receipt is under is one of this ledger's. Raises LedgerBroken."""
         tree = self._ledger.tree
-        for size, root in sorted(self._trees.items()):
+        for size, root in sorted(self._trees):
             if size > tree.size:
                 shown = f"neither a peer nor an outbox has shown entry {tree.size} yet"
                 raise LedgerBroken(f"a tree of {size} entries was signed for, and {shown}")
@@ -109,6 +124,18 @@ class _Posted:
         """Whole or none."""
         del index
         return whole(bulletin, self._submission.body, self._submission.wraps)
+
+
+def _is_whole(promise: Promise) -> bool:
+    """Whether beside the statement lies what was signed, and nothing else. Raises Malformed, TooLarge."""
+    sent = promise.submission
+    match decode(sent.kind, sent.statement):
+        case Bulletin() as bulletin:
+            return whole(bulletin, sent.body, sent.wraps) == (sent.body, sent.wraps) and bool(sent.body)
+        case DirectoryVersion(sha256=sha256):
+            return hashlib.sha256(sent.body).digest() == sha256 and not sent.wraps
+        case _:
+            return not sent.body and not sent.wraps
 
 
 def _length(promise: Promise) -> int:

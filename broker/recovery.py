@@ -62,7 +62,8 @@ class Recovery:
     def __init__(self, node: Node) -> None:
         self._node, self._ledger = node, node.ledger
         self.promised = Promised(node.ledger, self._require_own, lambda: node.not_signing is None)
-        self._heard: float | None = None  # when the last of the peers was, by the loop's clock
+        self._heard: float | None = None  # when all peers first were, by the loop's clock
+        self._asked = set[str]()  # the peers that were: one that is added while receipts are waited for is heard too
         self.told = ""
         self._portion = Portion()
 
@@ -73,12 +74,12 @@ class Recovery:
             return
         try:
             async with node.writer.lock:
-                if self._heard is None:
-                    await self._hear_all(lanes)
+                await self._hear_all([lane for lane in lanes if lane.config.origin not in self._asked])
                 self.promised.drop(await self._write(lambda: self.promised.take(node.clock())))
                 if self._seconds_left() > 0:
                     return
                 self.promised.require_reached()
+                self.promised.closed = True
                 await self._write(lambda: _lift(self._ledger))
         except (PeerAway, BrokerError, ProtocolError) as error:
             if self._ledger.tree.size == size:
@@ -87,16 +88,22 @@ class Recovery:
                 log.warning("not-recovered", reason=str(error))
             self.told = str(error)
             return
-        self._heard = None
-        node.resume()
+        else:
+            self._heard = None
+            self._asked.clear()
+            node.resume()
+        finally:
+            self.promised.closed = False
         log.info("recovered", entries=self._ledger.tree.size)
 
     async def _hear_all(self, lanes: Sequence[Peering]) -> None:
         for lane in lanes:
             async with lane.reach() as wire:
                 await self._hear(wire)
-        self._heard = asyncio.get_running_loop().time()
-        log.info("peers-heard", entries=self._ledger.tree.size, outbox_wait=self._node.config.outbox_seconds)
+            self._asked.add(lane.config.origin)
+        if self._heard is None:
+            self._heard = asyncio.get_running_loop().time()
+            log.info("peers-heard", entries=self._ledger.tree.size, outbox_wait=self._node.config.outbox_seconds)
 
     @property
     def waiting(self) -> str:

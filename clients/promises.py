@@ -17,6 +17,7 @@ from clients.errors import Declined, Tampering, Unreachable
 from clients.outbox import LOGGED
 from clients.replica import Replica, checkpoint_of
 from clients.screen import warn
+from clients.sending import AT_THE_DOOR
 from clients.state import Outgoing, Verified
 from protocol.merkle import EMPTY_ROOT
 from protocol.page import Part, encode_page
@@ -108,6 +109,8 @@ class Promises:
         except Unreachable:
             return
         except Declined as declined:
+            if declined.code in AT_THE_DOOR:  # for now: it is shown another time
+                return
             warn(f"the node lost a {promise.submission.kind.word} and takes it no more: {declined.detail}")
             with self._state.transaction():
                 self._state.drop_promised(name)

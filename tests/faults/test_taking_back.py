@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import broker.promised
+import broker.recovery
+from broker.errors import LedgerBroken
+from broker.ledger import Ledger
 from broker.node import Node
+from broker.peer import PeerConfig
 from broker.storage.contract import Halt
 from broker.storage.sqlite import SqliteStorage, copy_ledger
 from clients.client import Client
 from clients.errors import Declined, Unreachable
+from protocol.merkle import Frontier, inclusion_path, leaf_hash
 from protocol.promise import Promise, Word
 from protocol.treehead import Receipt
 from tests.integration.test_path import post as post_draft
@@ -259,3 +265,117 @@ async def test_a_statement_is_kept_until_it_is_published(past: Past) -> None:
             while reader.state.promised():  # until its checkpoint is witnessed
                 await reader.sync()
         assert reader.state.alarms() == []
+
+
+async def test_a_body_that_was_not_signed_is_in_nobodys_way(past: Past) -> None:
+    """Whoever shows an entry first, with something else beside it, keeps it from nobody. SPEC 11.10.1."""
+    async with (
+        past.running("CN"),
+        past.running("PK", "3600") as pk,
+        past.client("pk-liaison") as sender,
+        logged_in(pk, "pk-liaison/desk") as wire,
+    ):
+        first = _promises(sender)[-3]
+        for other in (first.submission.replace(body=b"else"), first.submission.replace(body=b"", wraps=())):
+            assert await wire.show([first.replace(submission=other)]) == [Word.FOREIGN]
+        assert await wire.show([first]) == [Word.KEPT]
+        await until(lambda: pk.storage.body(first.receipt.index) == first.submission.body)
+
+
+async def test_what_is_far_behind_makes_room_for_what_comes_next(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a tail that does not fit would be waited for without end; its trees must be reached all the same."""
+    monkeypatch.setattr(broker.promised, "KEPT_BYTES_MAX", 10_000)
+    async with past.running("PK") as pk, past.client("pk-liaison") as sender, logged_in(pk, "pk-liaison/desk") as wire:
+        first, *_, last = _promises(sender)[-3:]
+        promised = pk.peers.recovery.promised
+        assert await wire.show([last, first]) == [Word.KEPT] * 2
+        assert list(promised._kept) == [first.receipt.index]
+        assert promised._kept_bytes <= 10_000
+        promised.drop([first.receipt.index, last.receipt.index])
+        assert promised._kept_bytes == 0
+        with pytest.raises(LedgerBroken, match=f"a tree of {first.receipt.head.size} entries"):
+            promised.require_reached()
+        assert {last.receipt.head.size, first.receipt.head.size} == {size for size, _ in promised._trees}
+
+
+async def test_every_receipt_for_an_entry_counts(past: Past) -> None:
+    """Two of one entry are under two heads: the larger tree must be reached too. SPEC 11.10.2."""
+    async with past.running("PK") as pk, past.client("pk-liaison") as sender, logged_in(pk, "pk-liaison/desk") as wire:
+        first, *_, last = _promises(sender)[-3:]
+        head, index = last.receipt.head, first.receipt.index
+        path = tuple(inclusion_path(index, head.size, lambda level, at: _node(past.entries, level, at)))
+        later = first.replace(receipt=first.receipt.replace(path=path, head=head))
+        assert await wire.show([first, later]) == [Word.KEPT] * 2
+        assert head.size in {size for size, _ in pk.peers.recovery.promised._trees}
+
+
+def _node(entries: list[bytes], level: int, at: int) -> bytes:
+    frontier = Frontier()
+    for entry in entries[at << level : (at + 1) << level]:
+        frontier.append(leaf_hash(entry))
+    return frontier.root()
+
+
+async def test_nothing_is_promised_while_signing_is_decided(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown between the last look at what was kept and the first signature comes once more. SPEC 11.10.2."""
+    lifting, lifted = threading.Event(), threading.Event()
+
+    def slowly(ledger: Ledger, lift: Callable[[Ledger], None] = broker.recovery._lift) -> None:
+        lifting.set()
+        assert lifted.wait(30)
+        lift(ledger)
+
+    monkeypatch.setattr(broker.recovery, "_lift", slowly)
+    async with (
+        past.running("CN"),
+        past.running("PK") as pk,
+        past.client("pk-liaison") as sender,
+        logged_in(pk, "pk-liaison/desk") as wire,
+    ):
+        await until(lifting.is_set)
+        try:
+            with pytest.raises(Unreachable, match="storage-unavailable"):
+                await wire.show(_promises(sender)[-1:])
+        finally:
+            lifted.set()
+        await until(lambda: pk.not_signing is None)
+        assert await wire.show(_promises(sender)[-1:]) == [Word.LOST]
+
+
+async def test_a_peer_that_is_added_meanwhile_is_heard_too(past: Past) -> None:
+    """Before anything is signed: its mirror may have what no other has. SPEC 11.10.2."""
+    async with past.running("PK", "3600") as pk:
+        recovery, heard = pk.peers.recovery, list[str]()
+
+        async def hear(wire: str) -> None:
+            heard.append(wire)
+
+        recovery._hear = hear  # type: ignore[method-assign, assignment]
+        for lanes in (["CN"], ["CN", "TJ"], ["CN", "TJ"]):
+            await recovery.run([_Lane(name) for name in lanes])  # type: ignore[misc]
+        assert heard == ["CN", "TJ"]
+        assert pk.not_signing is not None
+
+
+class _Lane:
+    def __init__(self, name: str) -> None:
+        self.config = PeerConfig(origin=name, url="")
+        self._name = name
+
+    @contextlib.asynccontextmanager
+    async def reach(self) -> AsyncIterator[str]:
+        yield self._name
+
+
+async def test_what_is_refused_for_the_moment_is_still_held(past: Past) -> None:
+    """A lost statement that the door keeps out now is posted again another time. SPEC 11.10.3."""
+    async with past.running("CN"), past.running("PK") as pk, past.client("pk-site-security") as reader:
+        await until(lambda: pk.not_signing is None)
+        held = reader.state.promised()
+
+        async def refused(submission: object) -> Receipt:
+            raise Declined("too-many-attempts: later", "", "too-many-attempts")
+
+        reader.post = refused  # type: ignore[method-assign]
+        await reader.sync()
+        assert reader.state.promised() == held
