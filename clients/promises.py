@@ -10,6 +10,7 @@ was lost is evidence, and is posted again.
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from clients.clock import now_ms
@@ -66,7 +67,9 @@ class Promises:
                 beyond[name] = promise
             elif promise.receipt.head.size <= self._client.witnesses.size(verified):
                 await self._drop_published(name, promise, verified, heads)
-        await self.show({name: promise for name, promise in beyond.items() if name in promised})
+        waits = await self.show({name: promise for name, promise in beyond.items() if name in promised})
+        if waits:  # a lie and a restore look alike until the ledger grows; neither is passed over in silence
+            warn(f"the node gave {waits} receipts for what it does not show now: it may be being restored")
 
     def _verified(self, promise: Promise) -> Verified:
         return self._client.ledgers.of(promise.receipt.head.origin).verified
@@ -86,19 +89,26 @@ class Promises:
             logged = {outgoing.draft.id: outgoing.promise for outgoing in self._state.outbox(*LOGGED)}
             await self.show(logged | self._state.promised())
 
-    async def show(self, promises: dict[bytes, Promise]) -> None:
-        """Ask the home node about receipts, and post again what is lost. One that cannot say is asked another time."""
+    async def show(self, promises: dict[bytes, Promise]) -> int:
+        """Ask the home node about receipts, and post again what is lost; how many are not, or not known to be.
+
+        One that cannot say is asked another time, and from elsewhere on: what it lets be asked may not do for all.
+        """
         home = self._client.ledgers.home_origin
         shown = [(name, promise) for name, promise in promises.items() if promise.receipt.head.origin == home]
+        begin, waits = secrets.randbelow(len(shown) or 1), len(shown)
+        shown = shown[begin:] + shown[:begin]
         for at in range(0, len(shown), _SHOWN_MAX):
             some = shown[at : at + _SHOWN_MAX]
             try:
                 words = await self._client.wire.show([promise for _, promise in some])
             except (Unreachable, Declined):
-                return
+                break
             for (name, promise), word in zip(some, words, strict=True):
                 if word in {Word.LOST, Word.FOREIGN}:
+                    waits -= 1
                     await self._post_again(name, promise, f"says now that it is {word}")
+        return waits
 
     async def _post_again(self, name: bytes, promise: Promise, found: str) -> None:
         if self._state.outgoing(name) is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import secrets
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +16,7 @@ import pytest
 
 import broker.promised
 import broker.recovery
+import clients.promises
 from broker.errors import LedgerBroken
 from broker.ledger import Ledger
 from broker.node import Node
@@ -23,6 +26,7 @@ from broker.storage.sqlite import SqliteStorage, copy_ledger
 from clients.client import Client
 from clients.errors import Declined, Unreachable
 from protocol.merkle import Frontier, inclusion_path, leaf_hash
+from protocol.problem import Problem
 from protocol.promise import Promise, Word
 from protocol.treehead import Receipt
 from tests.integration.test_path import post as post_draft
@@ -379,3 +383,45 @@ async def test_what_is_refused_for_the_moment_is_still_held(past: Past) -> None:
         reader.post = refused  # type: ignore[method-assign]
         await reader.sync()
         assert reader.state.promised() == held
+
+
+@pytest.mark.parametrize("word", [Word.STANDS, Word.KEPT, None])
+async def test_a_node_that_only_says_so_is_not_believed_in_silence(
+    past: Past, capsys: pytest.CaptureFixture[str], word: Word | None
+) -> None:
+    """It signs on without what it promised and denies it, or does not say: nobody is accused yet, but it is told."""
+
+    def hear(promise: Promise) -> Word:
+        if word is None:
+            raise Problem("storage-unavailable", "not now")
+        return word
+
+    async with past.running("CN"), past.running("PK") as pk, past.client("pk-liaison") as sender:
+        await until(lambda: pk.not_signing is None)
+        pk.peers.recovery.promised.hear = hear  # type: ignore[method-assign]
+        for _ in range(2):  # the first time it is found to have gone back
+            capsys.readouterr()
+            await sender.sync()
+            assert "warning: the node gave 3 receipts for what it does not show now" in capsys.readouterr().err
+
+
+async def test_where_not_all_can_be_shown_at_once_all_are_in_time(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget of attempts that lasts for one must not be spent on the same one for ever. SPEC 11.10.3."""
+    monkeypatch.setattr(clients.promises, "_SHOWN_MAX", 1)
+    turns = itertools.count()
+    monkeypatch.setattr(secrets, "randbelow", lambda most: next(turns) % most)
+    shown: list[int] = []
+
+    async def show_one(promises: list[Promise]) -> list[Word]:
+        if len(shown) % 2:
+            shown.append(-1)
+            raise Declined("too-many-attempts: later", "", "too-many-attempts")
+        shown.extend(promise.receipt.index for promise in promises)
+        return [Word.KEPT]
+
+    async with past.client("pk-liaison") as sender:
+        held = {outgoing.draft.id: outgoing.promise for outgoing in sender.state.outbox("receipted", "published")}
+        sender.wire.show = show_one  # type: ignore[method-assign, assignment]
+        for _ in held:
+            await sender.promises.show(held)
+        assert {index for index in shown if index >= 0} == {promise.receipt.index for promise in held.values()}
