@@ -15,6 +15,7 @@ from broker.ledger import Ledger
 from broker.restore import admit_again
 from broker.sealed import whole
 from protocol.errors import ProtocolError
+from protocol.merkle import root_before
 from protocol.problem import Problem
 from protocol.promise import Promise, Word
 from protocol.statements import Bulletin, DirectoryVersion, decode
@@ -81,9 +82,16 @@ class Promised:
         for index in done:
             self._put_back(kept[index], now)
         while (promise := kept.get(ledger.tree.size)) is not None:
+            self._require_follows(promise)
             admit_again(ledger, promise.entry(), _Posted(promise))
             done.append(promise.receipt.index)
         return done
+
+    def _require_follows(self, promise: Promise) -> None:
+        """The tree of its receipt begins with what is here, as the path to its entry shows. Raises LedgerBroken."""
+        receipt, tree = promise.receipt, self._ledger.tree
+        if root_before(receipt.index, receipt.head.size, receipt.path) != tree.root(receipt.index):
+            raise _another(receipt.index)
 
     def _put_back(self, promise: Promise, now: int) -> None:
         index, ledger = promise.receipt.index, self._ledger
@@ -106,7 +114,7 @@ class Promised:
                 shown = f"neither a peer nor an outbox has shown entry {tree.size} yet"
                 raise LedgerBroken(f"a tree of {size} entries was signed for, and {shown}")
             if tree.root(size) != root:
-                raise LedgerBroken(f"another tree of {size} entries was signed for with this node's receipt key")
+                raise _another(size)
 
 
 class _Posted:
@@ -124,6 +132,10 @@ class _Posted:
         """Whole or none."""
         del index
         return whole(bulletin, self._submission.body, self._submission.wraps)
+
+
+def _another(size: int) -> LedgerBroken:
+    return LedgerBroken(f"another tree of {size} entries was signed for with this node's receipt key")
 
 
 def _is_whole(promise: Promise) -> bool:

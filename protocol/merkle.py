@@ -119,6 +119,17 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
         raise ProofFailed("the inclusion path does not lead to the root")
 
 
+def root_before(index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root over the leaves before ``index``, by an inclusion path that holds: all their peaks are on it."""
+    fn, sn, peaks = index, size - 1, list[bytes]()
+    for sibling in path:
+        if fn & 1 or fn == sn:
+            peaks.append(sibling)
+            fn, sn = _skip_border(fn, sn)
+        fn, sn = fn >> 1, sn >> 1
+    return fold(peaks[::-1])
+
+
 def verify_consistency(old: int, new: int, path: Sequence[bytes], old_root: bytes, new_root: bytes) -> None:
     """Raise ProofFailed unless the tree of ``new`` leaves begins with that of ``old`` (RFC 9162 §2.1.4.2).
 

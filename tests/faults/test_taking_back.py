@@ -425,3 +425,23 @@ async def test_where_not_all_can_be_shown_at_once_all_are_in_time(past: Past, mo
         for _ in held:
             await sender.promises.show(held)
         assert {index for index in shown if index >= 0} == {promise.receipt.index for promise in held.values()}
+
+
+async def test_what_does_not_go_on_from_what_is_here_is_not_entered(past: Past) -> None:
+    """A receipt of another history that this node signed: it stays halted, as it is. SPEC 11.10.2."""
+    async with (
+        past.running("CN"),
+        past.running("PK", "3600") as pk,
+        past.client("pk-liaison") as sender,
+        logged_in(pk, "pk-liaison/desk") as wire,
+    ):
+        await until(lambda: "s more" in pk.peers.recovery.waiting)
+        first, size = _promises(sender)[-3], pk.ledger.tree.size
+        assert first.receipt.index == size
+        entries = [b"another", *past.entries[1 : size + 1]]
+        path = tuple(inclusion_path(size, size + 1, lambda level, at: _node(entries, level, at)))
+        head = first.receipt.head.replace(size=size + 1, root=_node(entries, 8, 0))
+        head = head.replace(signature=pk.keys.receipt.sign(head.message(), 1))
+        assert await wire.show([first.replace(receipt=first.receipt.replace(path=path, head=head))]) == [Word.KEPT]
+        await until(lambda: f"another tree of {size} entries" in pk.peers.recovery.told)
+        assert (pk.storage.size(), pk.not_signing) == (size, "restored from a backup")

@@ -88,6 +88,14 @@ def test_the_paths_of_the_newest_leaves_are_those_of_each(size: int) -> None:
         assert merkle.inclusion_paths(start, size, nodes) == each[start:]
 
 
+@pytest.mark.parametrize("size", range(1, 40))
+def test_a_path_tells_the_root_over_all_leaves_before(size: int) -> None:
+    nodes = trees.memory(ROLLING[:size])
+    for index in range(size):
+        path = merkle.inclusion_path(index, size, nodes)
+        assert merkle.root_before(index, size, path) == trees.defined_root(ROLLING[:index])
+
+
 def test_the_rolling_hash_over_all_inclusion_paths_is_the_published_one() -> None:
     """In a subtree a path is that of the tree that begins at it."""
     rolling = hashlib.sha256()
