@@ -23,7 +23,7 @@ from tests.support.live import PASSPHRASE, free_port, now_ms
 from tests.support.world import World, admit, origin_of, seed, signing_key
 
 _CHEAP_MEMORY_BYTES = 64 * 1024  # Argon2id for a passphrase of nobody
-_SECONDS_TO_START = 60
+_SECONDS_TO_START = 300  # the first start over a ledger that was grown by millions reads all of it
 _POLL_SECONDS = 0.02
 
 
@@ -69,10 +69,17 @@ class NodeProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         if self._process is not None:
             self.kill()
 
