@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -272,6 +273,26 @@ async def test_an_envelope_is_kept_until_a_checkpoint_has_it(tmp_path: Path) -> 
         await pk.sync()
         assert pk.state.outbox("receipted") == []
         assert pk.state.alarms() == []
+
+
+async def test_a_promise_under_the_head_that_is_verified_costs_no_request(tmp_path: Path) -> None:
+    """Where nothing came after an acknowledgement, the page that shows its checkpoint shows all."""
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison") as (node, (pk, cn)):
+        await post(pk, "read")
+        await cn.sync()
+        assert cn.acknowledger.note_received()
+        await cn.send_owed()
+        publish(node)
+        asked: list[str] = []
+        request = cn.wire.request
+
+        async def counted(method: str, path: str, **options: Any) -> bytes:
+            asked.append(path)
+            return await request(method, path, **options)
+
+        cn.wire.request = counted  # type: ignore[method-assign]
+        await cn.sync()
+        assert (asked, cn.state.promised()) == (["/v1/deliveries"], {})
 
 
 # A node that does not hold to what it promised
