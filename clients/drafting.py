@@ -58,6 +58,13 @@ def put_nation(draft: Directory, nation: Nation, levels: Sequence[str] = ()) -> 
     return _with_equivalence(draft, _with_known_maps(equivalence))
 
 
+def add_nation(draft: Directory, nation: Nation, levels: Sequence[str] = ()) -> Directory:
+    """One that is not there yet: never another's authorities by mistake. Raises UsageError."""
+    if any(known.id == nation.id for known in draft.nations):
+        raise UsageError(f"{nation.id} is in the draft already", f"khunjerab directory set nation {nation.id} …")
+    return put_nation(draft, nation, levels)
+
+
 def _with_known_maps(equivalence: Equivalence) -> Equivalence:
     """What is unknown stays unmapped, and so denied: such maps are written into the JSON by hand."""
     known = {
@@ -137,6 +144,13 @@ def remove_agency(draft: Directory, id_: str) -> Directory:
 def put_feed(draft: Directory, feed: Feed) -> Directory:
     """A feed, new or in the place of the one before."""
     return draft.replace(feeds=_put(draft.feeds, feed, "name"))
+
+
+def add_feed(draft: Directory, feed: Feed) -> Directory:
+    """One that is not there yet: never another's members by mistake. Raises UsageError."""
+    if any(known.name == feed.name for known in draft.feeds):
+        raise UsageError(f"{feed.name} is in the draft already", f"khunjerab directory set feed {feed.name} …")
+    return put_feed(draft, feed)
 
 
 def remove_feed(draft: Directory, name: str) -> Directory:

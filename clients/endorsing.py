@@ -18,6 +18,7 @@ from keys.versions import JsonBeside
 from protocol import sigfile
 from protocol.directory import Directory
 from protocol.entry import Submission
+from protocol.errors import Malformed
 from protocol.parties import Authority
 from protocol.signing import Signature, encode_signatures
 from protocol.statements import DirectoryVersion, Kind
@@ -36,13 +37,15 @@ def sign(directory: Directory, key: SigningKey, signer: str) -> bytes:
 
 
 def read_signatures(directory: Directory, files: Iterable[Path]) -> list[Signature]:
-    """The signatures in files, one for each key. Raises UsageError or Malformed; it verifies nothing."""
+    """The signatures in files, one for each key. Raises UsageError; it verifies nothing."""
     found: dict[bytes, Signature] = {}
     for file in files:
         try:
             signature = sigfile.read_signature(file.read_bytes(), directory.hash)
         except OSError as error:
             raise UsageError(f"{file}: {error.strerror}") from None
+        except Malformed as error:
+            raise UsageError(f"{file}: {error.detail}", "name the .sig files of this very version") from None
         found[signature.key_id] = signature
     return list(found.values())
 

@@ -29,6 +29,8 @@ from khunjerab import peering, repair
 from khunjerab.beginning import enter_directories
 from khunjerab.logform import LogJson, logs_json
 from khunjerab.readiness import readiness
+from protocol import names
+from protocol.errors import ProtocolError
 from protocol.strictjson import dumps
 
 app = typer.Typer(help="Make, run and look at a node.", no_args_is_help=True)
@@ -62,6 +64,10 @@ def init(
         return
     if not (origin and nation and url and listen):
         raise UsageError("--origin, --nation, --url and --listen are needed to make a node")
+    try:
+        names.origin(origin)
+    except ProtocolError as error:
+        raise UsageError(f"--origin: {error.detail}", "as in pk.example/ledger: it is for ever") from None
     config = NodeConfig(origin, nation, url, listen, admin)
     home = NodeHome.create(context.home, config, passphrase, Secret(os.urandom(SEED_BYTES_OF_NODE)))
     node_card = dumps(home.card(home.keys(passphrase)).to_json())

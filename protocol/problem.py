@@ -18,7 +18,7 @@ _JSON_BYTES_MAX = 64 * 1024
 CODES: dict[str, tuple[int, str]] = {
     # (0) the door
     "not-logged-in": (401, "log in again: POST /v1/session"),
-    "login-refused": (401, "check which key, node and home you use"),
+    "login-refused": (401, "ask your custodian whether this key is in a bundle and in force; check node and home"),
     "clock-skew": (401, "set this machine's clock"),
     "not-speaking-for": (403, "log in with a seat of the agency that the statement names"),
     "role-missing": (403, "ask your custodians for the role in the directory"),

@@ -122,7 +122,10 @@ def export_(
     home = open_home(ctx)
     keyring = home.keyring
     passphrase = read_passphrase(recovery_file, "Recovery passphrase", "use --recovery-file", twice=True)
-    write_private(output, recovery.seal(keyring, home.profile, passphrase))
+    try:
+        write_private(output, recovery.seal(keyring, home.profile, passphrase))
+    except FileExistsError:
+        raise UsageError(f"{output} is there already", "an export never overwrites one: name another with -o") from None
     say(f"{output}: keep it and its passphrase in two places; khunjerab keys import brings it back")
 
 
@@ -137,7 +140,7 @@ def import_(
     passphrase = read_passphrase(recovery_file, "Recovery passphrase", "use --recovery-file", twice=False)
     keyring, profile = recovery.open_sealed(file.read_bytes(), passphrase)
     Home.create(context.home, profile, keyring, find_passphrase(context.passphrase_file, new=True))
-    say(f"the keys are in {context.home}; what was received is not in them: join and sync fetch it again")
+    say(f"the keys are in {context.home}; what was received is not in them: join again, and inbox fetches it")
 
 
 keys.command()(bundle.bundle)

@@ -67,7 +67,7 @@ def add_nation(
     """A nation with its authorities' cards."""
     found = [read_card(card, "authority") for card in cards or []]
     nation = drafting.with_authorities(Nation(names.nation(id_), code, name, threshold, ()), found)
-    edit(draft, lambda directory: drafting.put_nation(directory, nation, levels.split(",") if levels else ()))
+    edit(draft, lambda directory: drafting.add_nation(directory, nation, levels.split(",") if levels else ()))
 
 
 @change.command("nation")
@@ -188,7 +188,7 @@ def add_feed(
     """A feed."""
     level = _ceiling(ceiling).replace(compartments=_list(compartment, ()))
     feed = Feed(names.feed(name), title, tuple(member or ()), level, bool(domestic))
-    edit(draft, lambda directory: drafting.put_feed(directory, feed))
+    edit(draft, lambda directory: drafting.add_feed(directory, feed))
 
 
 @change.command("feed")

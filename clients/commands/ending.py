@@ -66,6 +66,8 @@ async def revoke(
         ended = _key_ids(client.exchange, found, seat or [], key or [], identity=identity)
         if found.identity.key_id in ended and own:
             raise UsageError("an identity key is ended by its nation's threshold", "say --identity")
+        if not own:
+            _has_a_say(signer, client.exchange, agency)
         suspect = _suspect(suspect_since) if suspect_since else None
         statement = Revocation(client.pin, agency, ended, now_ms(), reason, suspect)
         submission = cosigning.begin(statement, signer)
@@ -124,6 +126,7 @@ async def suspend(
     async with governing(home, signer) as client:
         await client.sync()
         agency_in_force(client, agency)
+        _has_a_say(signer, client.exchange, agency)
         lifts = _standing(client.exchange, agency) if lift else None
         submission = cosigning.begin(Suspension(client.pin, agency, now_ms(), reason, lifts), signer)
         _show(submission, client.exchange)
@@ -145,9 +148,18 @@ async def _cosign(home: Home, path: Path, *, yes: bool) -> None:
     signer: SigningKey = held_key(home, "authority")
     async with governing(home, signer) as client:
         await client.sync()
+        _has_a_say(signer, client.exchange, cosigning.statement_of(submission).agency)
         _show(submission, client.exchange)
         confirm("Sign it?", yes=yes)
         await _post_or_pass_on(client, cosigning.cosign(submission, signer), path, own=False)
+
+
+def _has_a_say(signer: SigningKey, exchange: Exchange, agency: str) -> None:
+    """Refuse to sign for another nation: one signature too many spoils the file of those who may. Raises UsageError."""
+    found = exchange.in_force.by_agency.get(agency)
+    nation = exchange.in_force.by_nation[found.nation] if found else None
+    if nation is not None and signer.public.key_id not in {authority.key.key_id for authority in nation.authorities}:
+        raise UsageError(f"{agency} is of {nation.id}: this home's key has no say", "ask that nation's custodians")
 
 
 def _show(submission: Submission, exchange: Exchange) -> None:

@@ -174,11 +174,37 @@ def test_a_suspension_needs_its_nations_threshold(shell: Shell) -> None:
     """The first custodian writes a file, the second signs and posts it; lifting it goes the same way."""
     words = ["cn-liaison", "--reason", "under inquiry", "--yes"]
     file = shell.run("cn-custodian-1", "keys", "suspend", *words, "-o", "suspension.sigs").strip()
+    before = (shell.folder / file).read_bytes()
+    assert "has no say" in shell.refuse(2, "pk-custodian-1", "keys", "suspend", "--sign", file, "--yes")
+    assert "has no say" in shell.refuse(2, "pk-custodian-1", "keys", "suspend", *words, "-o", "stranger.sigs")
+    assert (shell.folder / file).read_bytes() == before
     shell.run("cn-custodian-2", "keys", "suspend", "--sign", file, "--yes")
     assert shell.try_("cn-liaison", "doctor").returncode == 3
     file = shell.run("cn-custodian-2", "keys", "suspend", *words, "--lift", "-o", "lifting.sigs").strip()
     shell.run("cn-custodian-1", "keys", "suspend", "--sign", file, "--yes")
     shell.run("cn-liaison", "doctor")
+
+
+def test_what_is_in_a_draft_is_not_added_twice(shell: Shell) -> None:
+    """A second `add` would take a nation's authorities, or a feed's members, away without a word."""
+    shell.run("pk-custodian-1", "directory", "new", "-o", "twice.json")
+    nation = ("nation", "PK", "pk-custodian-1.json", "--code", "PAK", "--name", "P", "--threshold", "1")
+    feed = ("feed", "corridor", "--title", "Another", "--ceiling", "PK:Restricted")
+    for part in (nation, feed):
+        assert "set " + part[0] in shell.refuse(2, "pk-custodian-1", "directory", "add", *part, "-d", "twice.json")
+
+
+def test_a_file_that_is_no_signature_is_named(shell: Shell) -> None:
+    """Among five files the one that is wrong."""
+    told = shell.refuse(2, "pk-custodian-1", "directory", "check", "directory.json", "passphrase")
+    assert "passphrase: not JSON" in told
+
+
+def test_an_origin_is_a_url_without_scheme(shell: Shell) -> None:
+    """It is for ever, so `node init` makes nothing of another."""
+    words = ("--nation", "PK", "--url", "https://127.0.0.1:1", "--listen", "127.0.0.1:1")
+    assert "without scheme" in shell.refuse(2, "odd", "node", "init", "--origin", "https://pk.example", *words)
+    assert not (shell.folder / "odd").exists()
 
 
 def test_the_next_directory_needs_both_nations(shell: Shell) -> None:
@@ -207,6 +233,8 @@ def test_keys_come_back_from_their_export(shell: Shell) -> None:
     """Under a recovery passphrase of its own; a wrong one opens nothing."""
     (shell.folder / "recovery").write_text("eleven words on paper\n")
     shell.run("pk-liaison", "keys", "export", "-o", "desk.keys", "--recovery-file", "recovery")
+    again = shell.refuse(2, "pk-liaison", "keys", "export", "-o", "desk.keys", "--recovery-file", "recovery")
+    assert "never overwrites" in again
     shell.refuse(2, "again", "keys", "import", "desk.keys", "--recovery-file", "passphrase")
     shell.run("again", "keys", "import", "desk.keys", "--recovery-file", "recovery")
     shown = shell.run("pk-liaison", "keys", "show")
