@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from clients.clock import now_ms
-from clients.errors import Declined, UpgradeRefused
+from clients.errors import Declined, Unreachable, UpgradeRefused
 from clients.submitting import Answered, Submitting, submitting
 from protocol import limits
 from protocol.entry import Submission
@@ -38,12 +38,16 @@ async def send_in_bulk(client: Client) -> None:
 
 
 async def _send_by_posts(client: Client) -> None:
-    waiting = deque(client.state.waiting())
+    waiting, drafts = deque(client.state.waiting()), frozenset(client.state.waiting("draft"))
     while len(waiting) > 1 and (batch := _kept_batch(client, waiting, _POST_BYTES_MAX)):
         try:
             answers = await client.wire.post(batch)
-        except Declined:
-            return
+        except (Declined, Unreachable) as failed:
+            if failed.unsent:
+                client.sender.take_back(drafts, batch, failed)
+            if isinstance(failed, Declined):
+                return
+            raise
         if not _keep(client, list(zip(batch, answers, strict=True))):
             return
 

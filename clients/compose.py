@@ -16,7 +16,7 @@ from typing import Any
 
 from clients.choices import one_of
 from clients.drafts import Draft
-from clients.errors import UsageError
+from clients.errors import Declined, UsageError
 from protocol import limits, names, text
 from protocol.content import MICRODEGREES, Attachment, Content, Place, Point, Version, grade
 from protocol.directory import Directory
@@ -24,6 +24,7 @@ from protocol.errors import Malformed, ProtocolError
 from protocol.header import Relation
 from protocol.label import Label
 from protocol.labeltext import parse_label
+from protocol.parties import Agency
 from protocol.times import DAY_MS, format_time
 
 EXPIRES_DAYS_DEFAULT = 7
@@ -108,7 +109,10 @@ def read_file(path: str, data: str) -> dict[str, Any]:
         ) from None
 
 
-def parse_moment(value: str, now: int) -> int:
+TIMES = "2026-11-24T08:00Z, or from now +6h, +2d"
+
+
+def parse_moment(value: str, now: int, taken: str = TIMES) -> int:
     """A time: RFC 3339, or from now, as in +6h or +2d; without a zone it is UTC. Milliseconds. Raises UsageError."""
     value = value.strip()
     relative = re.fullmatch(r"\+([0-9]{1,4})([mhd])", value)
@@ -117,7 +121,7 @@ def parse_moment(value: str, now: int) -> int:
     try:
         moment = datetime.datetime.fromisoformat(value)
     except ValueError:
-        raise UsageError(f"{value!r} is no time: 2026-11-24T08:00Z, or from now +6h, +2d") from None
+        raise UsageError(f"{value!r} is no time: {taken}") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
     if moment.year < 1970:  # noqa: PLR2004 - where times begin
@@ -213,6 +217,8 @@ def content_of(order: Order, officer: str, language: str, now: int) -> Content:
         answer_due=parse_moment(order.due, now) if order.due else None,
         attachments=tuple(map(_attachment, order.attach)),
     )
+    if content.valid_from and content.valid_until and content.valid_until < content.valid_from:
+        raise UsageError("it would end before it begins", "--from comes before --until")
     try:
         return Content.decode(content.encode())
     except ProtocolError as error:
@@ -243,9 +249,10 @@ def draft_of(
         raise UsageError(f"{agency} is not in the directory in force")
     try:
         label = parse_label(order.label, own.nation, directory.policy.equivalence, directory.alpha3)
-        feed, recipients = _recipients(order, directory, agency, label)
     except Malformed as error:
         raise UsageError(error.detail) from None
+    _require_compartments(label, directory)
+    feed, recipients = _recipients(order, directory, agency, label)
     expires = parse_moment(order.expires, now) if order.expires else now + EXPIRES_DAYS_DEFAULT * DAY_MS
     if not now < expires <= now + limits.EXPIRES_DAYS_MAX * DAY_MS:
         raise UsageError(
@@ -265,6 +272,17 @@ def draft_of(
     )
 
 
+def _require_compartments(label: Label, directory: Directory) -> None:
+    """Nobody holds a compartment that the exchange does not have. Raises Declined."""
+    known = directory.policy.compartments
+    unknown = [name for name in label.compartments if name not in known]
+    if unknown:
+        raise Declined(
+            f"nobody may read it: {', '.join(unknown)} is no compartment of this exchange",
+            f"compartments: {', '.join(known) or 'none'}",
+        )
+
+
 def _recipients(order: Order, directory: Directory, agency: str, label: Label) -> tuple[str, tuple[str, ...]]:
     """The feed and who gets it: its members whom the label admits, or those named with ``--to``."""
     wanted = sorted(set(order.to) - {agency})
@@ -277,17 +295,34 @@ def _recipients(order: Order, directory: Directory, agency: str, label: Label) -
     if wanted:
         return feed, tuple(wanted)
     members = [directory.by_agency[name] for name in directory.by_feed[feed].members if name != agency]
-    admitted = [
-        member.id for member in members if "subscribe" in member.roles and directory.why_denied(label, member) is None
-    ]
+    denied = {member.id: _why_denied(directory, label, member) for member in members}
+    admitted = [name for name, reason in denied.items() if reason is None]
     if not admitted:
-        raise UsageError(f"nobody in {feed} may read it under this label")
+        told = ", ".join(f"{name} ({reason})" for name, reason in denied.items()) or "it has no other member"
+        raise Declined(f"nobody in {feed} may read it under this label: {told}", "change the label, or --feed")
     return feed, tuple(sorted(admitted))
+
+
+def _why_denied(directory: Directory, label: Label, member: Agency) -> str | None:
+    return "role-missing" if "subscribe" not in member.roles else directory.why_denied(label, member)
 
 
 def _only_feed(directory: Directory, members: list[str]) -> str:
     shared = [feed.name for feed in directory.feeds if set(members) <= set(feed.members)]
-    if len(shared) != 1:
-        told = ", ".join(shared) or "none"
-        raise UsageError(f"feeds that all of them are in: {told}", "say which with --feed")
+    if not shared:
+        raise UsageError(
+            f"no feed has all of them: {_apart(directory, members)}", "khunjerab directory show lists feeds"
+        )
+    if len(shared) > 1:
+        raise UsageError(f"feeds that all of them are in: {', '.join(shared)}", "say which with --feed")
     return shared[0]
+
+
+def _apart(directory: Directory, members: list[str]) -> str:
+    """Who stands in no feed with the sender, who is the first; else that no one feed joins them."""
+    own, *others = members
+    joined = {name for feed in directory.feeds if own in feed.members for name in feed.members}
+    apart = [name for name in others if name not in joined]
+    if not joined:
+        return f"{own} is in none"
+    return f"{', '.join(apart)} in none with {own}" if apart else "post to each feed by itself"

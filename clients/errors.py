@@ -10,9 +10,13 @@ ClientError            1  root
 
 
 class ClientError(Exception):
-    """One line for a person: what was wrong; ``hint`` says what to do."""
+    """One line for a person: what was wrong; ``hint`` says what to do.
+
+    ``unsent`` says that not a byte of what was to be sent had left: whatever it was did not happen there.
+    """
 
     status = 1
+    unsent = False
 
     def __init__(self, detail: str, hint: str = "") -> None:
         super().__init__(detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clients.errors import UsageError
+from clients.outbox import CLOSED, OPEN, Outgoing
 from clients.state import Held, State
 from protocol.errors import ProtocolError
 from protocol.names import format_id, parse_id
@@ -19,8 +20,23 @@ def find(state: State, value: str) -> Held:
     except ProtocolError:
         held = _by_ending(state, value)
     if held is None:
+        for outgoing in find_outgoing(state, value, *OPEN, *CLOSED):
+            told = "waits in the outbox" if outgoing.state in OPEN else f"is in the outbox, {outgoing.state}"
+            raise UsageError(f"{value} is in no ledger: it {told}", "khunjerab outbox says more; outbox send, or drop")
         raise UsageError(f"no bulletin {value} here", "khunjerab inbox --all lists what is")
     return held
+
+
+def find_outgoing(state: State, value: str, *states: str) -> list[Outgoing]:
+    """What ``value`` may name in this agency's outbox."""
+    waiting = state.outbox(*states)
+    try:
+        _, number = parse_id(value)
+    except ProtocolError:
+        if len(value) < SHORT_CHARS_MIN:
+            return []
+        return [one for one in waiting if format_id("", one.draft.id).endswith(value)]
+    return [one for one in waiting if one.draft.id == number]
 
 
 def each_once(found: Iterable[Held]) -> list[Held]:

@@ -34,6 +34,10 @@ class HttpError(Exception):
     """What came is no HTTP, or the connection ended before it was whole."""
 
 
+class NotConnected(HttpError):
+    """There is no connection, so that nothing was sent."""
+
+
 class TooLong(Exception):
     """An answer beyond what the caller reads."""
 
@@ -132,10 +136,13 @@ class Connections:
             parts = urlsplit(self._url)
             port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         except (ValueError, KeyError):
-            raise HttpError("this is no URL of a node") from None
+            raise NotConnected("this is no URL of a node") from None
         tls = tls_context(pinned=bool(self._pins)) if parts.scheme == "https" else None
-        async with asyncio.timeout(CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls, limit=_HEAD_BYTES_MAX)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls, limit=_HEAD_BYTES_MAX)
+        except OSError as error:  # TimeoutError and ssl.SSLError are such
+            raise NotConnected(str(error) or type(error).__name__) from None
         connection = Connection(reader, writer, parts.netloc.rpartition("@")[2], parts.path)
         if tls is not None and self._pins and not is_pinned(writer.get_extra_info("ssl_object"), self._pins):
             connection.close()

@@ -49,10 +49,12 @@ class Outbox(Store):
         )
         return [self._outgoing(*row) for row in rows.fetchall()]
 
-    def waiting(self) -> list[bytes]:
+    def waiting(self, *states: str) -> list[bytes]:
         """The ids of what is still to be sent, as it was written: all of it may be too much to hold."""
-        query = "SELECT id FROM outbox WHERE state IN (?, ?) ORDER BY rowid"
-        return [number for (number,) in self._db.execute(query, OPEN)]
+        states = states or OPEN
+        marks = ", ".join("?" for _ in states)
+        query = f"SELECT id FROM outbox WHERE state IN ({marks}) ORDER BY rowid"  # noqa: S608
+        return [number for (number,) in self._db.execute(query, states)]
 
     def outgoing(self, number: bytes) -> Outgoing | None:
         """One bulletin of the outbox."""
@@ -82,6 +84,11 @@ class Outbox(Store):
             "problem = ? WHERE id = ?",
             (state, sealed, receipt, problem, number),
         )
+
+    def unseal_outgoing(self, number: bytes, problem: str = "") -> None:
+        """An envelope that never left is forgotten: it is a draft again."""
+        query = "UPDATE outbox SET state = 'draft', envelope = NULL, problem = ? WHERE id = ?"
+        self._db.execute(query, (problem, number))
 
     def drop_outgoing(self, number: bytes) -> None:
         """It is safe in the ledger, or nobody wants it sent any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from clients.bulk import send_in_bulk
@@ -169,21 +169,37 @@ class Sender:
                 return self._drop(draft, held)
             envelope = None
         for _ in range(SEALED_ANEW_MAX):
-            if envelope is None:
-                envelope = self._seal_and_keep(draft)
+            fresh = {draft.id} if envelope is None else set()
+            envelope = envelope or self._seal_and_keep(draft)
             submission = Submission.decode(envelope)
             try:
                 receipt = await self._client.post(submission)
-            except Declined as declined:
-                if declined.code in STALE:  # it is in no ledger: a repeat is found before its keys are looked at
+            except (Declined, Unreachable) as failed:
+                if failed.unsent:
+                    self.take_back(fresh, [submission], failed)
+                if failed.unsent or isinstance(failed, Unreachable):
+                    raise
+                if failed.code in STALE:  # it is in no ledger: a repeat is found before its keys are looked at
                     await self._client.sync()
                     envelope = None
                     continue
-                return await self._settle_refusal(draft, declined)
+                return await self._settle_refusal(draft, failed)
             self.keep_receipts([(submission, receipt)])
             return _logged(receipt)
         self._close(draft, "refused", "its keys were stale again and again")
         raise Declined("the node refuses these keys again and again", "run khunjerab doctor")
+
+    def take_back(
+        self, drafts: Collection[bytes], submissions: Sequence[Submission], failed: Declined | Unreachable
+    ) -> None:
+        """What was sealed and never left is a draft again; what had been tried before stays so."""
+        problem = str(failed) if isinstance(failed, Declined) else ""
+        with self._state.transaction():
+            for number in [Bulletin.decode(submission.statement).header.id for submission in submissions]:
+                if number in drafts:
+                    self._state.unseal_outgoing(number, problem)
+                else:
+                    self._state.set_outgoing(number, "tried", problem=problem)
 
     def _seal_and_keep(self, draft: Draft) -> bytes:
         """A new envelope, kept before the attempt, as an unknown outcome repeats these bytes.

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from clients.clock import now_ms
 from clients.errors import ClientError, Declined, Unreachable, UpgradeRefused
-from clients.http import ANSWER_SECONDS, Connections, HttpError, NotPinned, Request, TooLong
+from clients.http import ANSWER_SECONDS, Connections, HttpError, NotConnected, NotPinned, Request, TooLong
 from keys.signing import SigningKey
 from protocol import canonical, limits
 from protocol.entry import Submission, encode_batch
@@ -97,18 +97,22 @@ class Wire:
         except NotPinned:
             raise self._not_pinned() from None
         except (HttpError, TimeoutError, OSError) as error:
-            raise self._unreachable(error) from None
+            unreachable = self._unreachable(error)
+            unreachable.unsent = isinstance(error, NotConnected)
+            raise unreachable from None
         if answer.status == 200:  # noqa: PLR2004 - the one success of SPEC §11
             return answer.body
         raise _declined(answer.status, answer.body)
 
     def _not_pinned(self) -> Declined:
         """Somebody else answers, with a certificate of his own."""
-        return Declined(
+        declined = Declined(
             f"{self.url} shows a certificate that the directory does not list",
             "nothing was sent; if its operator has changed it, join again with the newer directory",
             "tls-not-pinned",
         )
+        declined.unsent = True
+        return declined
 
     def _unreachable(self, error: Exception) -> Unreachable:
         reason = str(error) or type(error).__name__
@@ -134,8 +138,13 @@ class Wire:
         self._login = (key, exchange, origin, checkpoint)
 
     async def _bearer(self) -> str:
+        """The token; where there is none, nothing of what it is for has left."""
         if self._token is None or self._token[1] < self._clock() / 1000 + _RENEW_SECONDS:
-            self._token = await self._open_session()
+            try:
+                self._token = await self._open_session()
+            except ClientError as error:
+                error.unsent = True
+                raise
         return self._token[0]
 
     async def _open_session(self) -> tuple[str, float]:
@@ -162,7 +171,7 @@ class Wire:
         try:
             data = await self.request("POST", "/v1/entries", body=body, bytes_max=16 << 20)
         except Declined as declined:
-            if len(submissions) == 1 and isinstance(declined.__cause__, Problem):
+            if len(submissions) == 1 and isinstance(declined.__cause__, Problem) and not declined.unsent:
                 return [declined.__cause__]
             raise
         try:

@@ -28,14 +28,14 @@ EXEC_SECONDS_MAX = 300
 async def follow(
     ctx: typer.Context,
     command: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--exec",
             metavar="CMD",
             help="Run this for each, with its JSON on stdin and KHUNJERAB_ID set; a list of words, never a shell.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     exercises: Annotated[bool, typer.Option("--exercises", help="With --exec: exercises and tests too.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="List what --exec failed on five times, and end.")] = False,
     retry: Annotated[
@@ -53,7 +53,7 @@ async def follow(
         if failed or retry:
             _set_aside(client, retry, as_json=as_json)
             return
-        words = _words(command) if command else []
+        words = [] if command is None else _words(command)
         screen = _Screen(client, words, as_json=as_json)
         consumer = "exec" if words else "print"
         exercises = exercises or not words
@@ -149,6 +149,8 @@ def _set_aside(client: Client, retry: str, *, as_json: bool) -> None:
         found = [one for one in found if one.header.name == wanted.header.name]
         if not found:
             raise UsageError(f"{wanted.header.name} is not set aside", "khunjerab follow --failed lists what is")
+    if not found:
+        say("nothing is set aside")
     desk = Desk.of(client)
     for one in found:
         if retry:

@@ -88,10 +88,10 @@ def _tests(severity: str, categories: list[str], since: str, near: str) -> list[
 
 
 def _since(value: str) -> int:
-    now = now_ms()
+    now, taken = now_ms(), "2026-11-24T08:00Z, or as long ago as 6h, 2d"
     if value[-1:] in {"m", "h", "d"}:
-        return 2 * now - parse_moment("+" + value.lstrip("-+"), now)
-    return parse_moment(value, now)
+        return 2 * now - parse_moment("+" + value.lstrip("-+"), now, taken)
+    return parse_moment(value, now, taken)
 
 
 @run
@@ -154,11 +154,12 @@ async def ack(
     """Tell the sender that a person here has read it, or acted on it."""
     async with Client(open_home(ctx)) as client:
         await try_sync(client)
-        held, state = find(client.state, bulletin), "acted" if acted else "read"
+        held = find(client.state, bulletin)
         header = held.header
         if held.own:
             raise UsageError(f"{header.name} was sent by this agency: it has nothing to acknowledge")
-        client.acknowledger.note(held, state)
+        client.acknowledger.note(held, "acted" if acted else "read")
+        state = client.state.state_with(client.agency, held)  # acted stands, whatever is said after it
         await client.send_owed()
         if as_json:
             place = {"origin": held.origin, "index": held.index}

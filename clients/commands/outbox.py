@@ -10,11 +10,12 @@ from clients.client import Client
 from clients.commands.context import AsJson, open_home, run
 from clients.commands.notices import finish, try_send_owed, try_sync
 from clients.errors import Declined, Unreachable, UsageError
+from clients.finding import find_outgoing
 from clients.outbox import CLOSED, LOGGED, OPEN
 from clients.screen import emit, format_moment, out, say
 from clients.state import Outgoing
-from protocol.errors import ProtocolError
-from protocol.names import format_id, parse_id
+from protocol.names import format_id
+from protocol.treehead import Receipt
 
 app = typer.Typer(help="What waits to be sent; with `send` it goes.", invoke_without_command=True)
 _TOLD = {
@@ -36,7 +37,10 @@ def outbox(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _list(client: Client, *, as_json: bool) -> None:
-    for outgoing in client.state.outbox(*OPEN, *LOGGED, *CLOSED):
+    listed = client.state.outbox(*OPEN, *LOGGED, *CLOSED)
+    if not listed:
+        say("nothing in the outbox")
+    for outgoing in listed:
         name = format_id(client.agency, outgoing.draft.id)
         if as_json:
             emit(_to_json(outgoing, name))
@@ -55,9 +59,12 @@ def _list(client: Client, *, as_json: bool) -> None:
 
 def _to_json(outgoing: Outgoing, name: str) -> dict[str, Any]:
     draft = outgoing.draft
+    receipt = Receipt.decode(outgoing.receipt) if outgoing.receipt and outgoing.state in LOGGED else None
     return {
         "status": draft.status,
         "id": name,
+        "origin": receipt.head.origin if receipt else None,
+        "index": receipt.index if receipt else None,
         "state": outgoing.state,
         "problem": outgoing.problem,
         "queued": outgoing.state in OPEN,
@@ -71,12 +78,7 @@ def _to_json(outgoing: Outgoing, name: str) -> dict[str, Any]:
 
 def _outgoing(client: Client, value: str) -> Outgoing:
     """The bulletin of the outbox that ``value`` names. Raises UsageError."""
-    waiting = client.state.outbox(*OPEN, *LOGGED, *CLOSED)
-    try:
-        wanted = parse_id(value)
-        found = [one for one in waiting if (client.agency, one.draft.id) == wanted]
-    except ProtocolError:
-        found = [one for one in waiting if len(value) > 5 and format_id("", one.draft.id).endswith(value)]  # noqa: PLR2004
+    found = find_outgoing(client.state, value, *OPEN, *LOGGED, *CLOSED)
     if len(found) != 1:
         raise UsageError(f"{value!r} names {len(found)} bulletins of the outbox", "khunjerab outbox lists them")
     return found[0]

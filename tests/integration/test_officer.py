@@ -51,6 +51,9 @@ async def test_a_warning_goes_out_is_read_and_its_sender_sees_it(tmp_path: Path)
 
         await cn("ack", name[-8:])
         await cn("ack", name, "--acted")
+        assert (await cn("ack", name)).err.endswith(": acted\n")
+        logged = (await pk("outbox", "--json")).lines
+        assert [(one["origin"], one["index"]) for one in logged] == [(posted.line["origin"], posted.line["index"])]
         state = (await pk("status", name, "--json")).line
         assert [(one["agency"], one["state"], one["late"]) for one in state["recipients"]] == [
             ("cn-liaison", "acted", False)
@@ -72,6 +75,14 @@ async def test_what_was_wrongly_typed_is_told_with_what_to_do(tmp_path: Path) ->
         assert "too short" in (await pk("show", "abc", expect=2)).err
         assert "Usage" in (await pk("post", "--help")).out
         assert "no terminal" in (await pk("post", expect=2)).err
+        await pk(*EXERCISE, "--title", "x", "--from", "+1h", "--until", "+3h", "--dry-run")
+        backwards = await pk(*EXERCISE, "--title", "x", "--from", "+3h", "--until", "+1h", expect=2)
+        assert "end before it begins" in backwards.err
+        assert "as long ago as 6h" in (await pk("inbox", "--since", "tomorrow", expect=2)).err
+        apart = await pk("post", "--to", "cn-auditor", *EXERCISE[5:], "--title", "x", expect=2)
+        assert "cn-auditor in none with pk-liaison" in apart.err
+        nothing = await pk("outbox", "--json")
+        assert (nothing.out, nothing.err) == ("", "nothing in the outbox\n")
 
 
 async def test_nobody_is_left_out_unseen(tmp_path: Path) -> None:
@@ -87,6 +98,18 @@ async def test_nobody_is_left_out_unseen(tmp_path: Path) -> None:
         assert (await pk("outbox", "--json")).lines == []
         sent = (await pk(*secret, "--partial", "--yes", "--json")).line
         assert (await cn("inbox", "--json")).line["id"] == sent["id"]
+
+
+async def test_a_label_that_keeps_everybody_out_is_a_refusal_that_says_why(tmp_path: Path) -> None:
+    async with exchange(tmp_path) as (pk, _):
+        feed = ("post", "--status", "test", "--title", "x", "--feed", "convoys", "--label")
+        unknown = await pk(*feed, "Secret//FOO//REL CHN, PAK", expect=3)
+        assert "FOO is no compartment of this exchange" in unknown.err
+        kept_out = await pk(*feed, "Restricted//REL PAK", "--to", "cn-liaison", expect=3)
+        assert "cn-liaison could not read it: not-releasable" in kept_out.err
+        nobody = await pk(*feed, "Top Secret//REL CHN, PAK", expect=3)
+        assert "nobody in convoys may read it" in nobody.err
+        assert "cn-liaison (clearance-too-low)" in nobody.err
 
 
 async def test_a_bulletin_comes_from_a_file(tmp_path: Path) -> None:
@@ -213,8 +236,13 @@ async def test_a_bulletin_waits_while_the_node_is_silent(tmp_path: Path) -> None
     waiting = await pk(*EXERCISE, "--title", "first", "--json", expect=4)
     assert (waiting.line["queued"], waiting.line["index"]) == (True, None)
     assert "waits in the outbox" in waiting.err
-    assert [one["queued"] for one in (await pk("outbox", "--json")).lines] == [True]
+    row = (await pk("outbox", "--json")).line
+    assert (row["queued"], row["state"], row["origin"], row["index"]) == (True, "draft", None, None)
     assert (await pk("outbox", "send", expect=4)).out == ""
+    for command, name in (("show", waiting.line["id"]), ("status", waiting.line["id"][-6:])):
+        assert "waits in the outbox" in (await pk(command, name, expect=2)).err
+    mistaken = (await pk(*EXERCISE, "--title", "mistaken", "--json", expect=4)).line["id"]
+    assert "nobody got it" in (await pk("outbox", "drop", mistaken)).err
     async with live_node(tmp_path, world, port):
         await pk(*EXERCISE, "--title", "second")
         assert "0 sent" in (await pk("outbox", "send")).err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +18,7 @@ from broker.sessions import Session
 from clients.client import Client
 from clients.contradictions import files
 from clients.errors import Declined, Tampering, Unreachable
+from clients.http import Answer, Connections, NotPinned, Request
 from clients.seeds import KEPT_MS, destroy_old_seeds
 from clients.state import Held
 from keys.fork import Fork
@@ -99,6 +101,13 @@ class Link:
         return answers
 
 
+class Strangers(Connections):
+    """Somebody else has the node's address."""
+
+    async def request(self, request: Request) -> Answer:
+        raise NotPinned
+
+
 async def test_a_lost_answer_is_asked_for_again_with_the_same_bytes(tmp_path: Path) -> None:
     """And the receipt is the first one; so it is after a restart of the client."""
     world = world_of_today(nodes=(node_of("PK"),))
@@ -115,6 +124,55 @@ async def test_a_lost_answer_is_asked_for_again_with_the_same_bytes(tmp_path: Pa
             assert (logged.index, second.posted) == (index, link.posted)
         await cn.sync()
         assert received(cn) == ["once"]
+
+
+@pytest.mark.parametrize("shut", ["refused", "not pinned", "no login"])
+async def test_what_never_left_is_a_draft_again(tmp_path: Path, shut: str) -> None:
+    """By itself and among others; what was tried before that may be logged, and stays so."""
+    world = world_of_today(nodes=(node_of("PK"),))
+    async with exchange(tmp_path, "pk-liaison", world=world) as (node, (pk,)):
+        link = Link(pk)
+        link.lost = "answer"
+        tried = keep(pk, "tried")
+        with pytest.raises(Unreachable):
+            await pk.sender.send(tried)
+        link.lost = ""
+        pk.wire._token = None
+        numbers = [keep(pk, title) for title in ("one", "two")]
+        real = pk.wire._http
+        if shut == "refused":
+            pk.wire._http = Connections(f"http://127.0.0.1:{free_port()}")
+        elif shut == "not pinned":
+            pk.wire._http = Strangers(node.config.url)
+        else:
+            pk.wire.log_in_as(pk.key, bytes(32), node.ledger.origin)
+        with contextlib.suppress(Declined):
+            await pk.flush()
+        assert link.posts > 1
+        drafts = pk.state.outbox("draft")
+        assert [(one.draft.id, one.envelope) for one in drafts] == [(number, None) for number in numbers]
+        assert [one.draft.id for one in pk.state.outbox("tried")] == [tried]
+        pk.state.drop_outgoing(tried)
+        with pytest.raises((Declined, Unreachable)):
+            await pk.sender.send(numbers[1])
+        assert [one.draft.id for one in pk.state.outbox("draft")] == numbers
+        pk.wire._http = real
+        pk.wire.log_in_as(pk.key, pk.pin, node.ledger.origin)
+        assert await pk.flush() == []
+
+
+async def test_a_crash_on_the_way_leaves_it_tried(tmp_path: Path) -> None:
+    """Between the envelope and the answer nobody knows what the node has."""
+    async with exchange(tmp_path, "pk-liaison") as (_, (pk,)):
+
+        async def crash(submissions: object) -> list[Receipt]:
+            raise KeyboardInterrupt
+
+        pk.wire.post = crash  # type: ignore[assignment, method-assign]
+        number = keep(pk, "which?")
+        with pytest.raises(KeyboardInterrupt):
+            await pk.sender.send(number)
+        assert [one.envelope is not None for one in pk.state.outbox("tried")] == [True]
 
 
 async def test_stale_keys_are_sealed_anew_under_the_same_id(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from broker.certificate import certificate_hash, make_certificate
 from clients import http
-from clients.http import Answer, Connections, HttpError, NotPinned, Request, TooLong
+from clients.http import Answer, Connections, HttpError, NotConnected, NotPinned, Request, TooLong
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -232,6 +232,18 @@ async def test_what_is_no_url_is_said_to_be_none(url: str) -> None:
         await Connections(url).request(Request("GET", "/", {}))
 
 
+async def test_a_request_that_never_left_is_known_from_one_that_may_have_arrived() -> None:
+    """A port where nobody listens, and a node that hangs up when it has the request."""
+    async with scripted(Scripted(b"")) as connections:
+        url = connections._url
+    with pytest.raises(NotConnected):
+        await Connections(url).request(Request("POST", "/", {}, b"x"))
+    async with scripted(Scripted(b"HTTP/1.1 ")) as connections:
+        with pytest.raises((HttpError, OSError)) as lost:
+            await connections.request(Request("POST", "/", {}, b"x", seconds=0.05))
+    assert not isinstance(lost.value, NotConnected)
+
+
 async def test_a_waiting_request_ends_when_its_connections_are_closed() -> None:
     async with scripted(Scripted(b"")) as connections:
         waiting = asyncio.create_task(connections.request(Request("GET", "/", {})))
@@ -285,6 +297,6 @@ async def test_a_certificate_that_nobody_pins_must_be_vouched_for(tmp_path: Path
     context.load_cert_chain(pem(tmp_path, "own.pem"))
     script = Scripted(OK + b"Content-Length: 2\r\n\r\nok")
     async with scripted(script, context) as connections:
-        with pytest.raises(ssl.SSLCertVerificationError):
+        with pytest.raises(NotConnected, match="certificate verify failed"):
             await connections.request(Request("GET", "/", {}))
     assert not script.requests
