@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from clients.bundles import RENEW_DAYS, plan_of
 from clients.cardfiles import seat_cards
 from clients.home import Home
-from clients.waiting import waiting
+from clients.waiting import overtaken, waiting
 from keys.exchange import Exchange
 from keys.signing import SigningKey
 from protocol.parties import Agency
@@ -69,7 +69,13 @@ def seat_warnings(exchange: Exchange, home: Home, now: int) -> list[str]:
         lines.append(f"no running key bundle of {agency.id} lists this seat: ask its custodian for `keys bundle`")
     elif ends - now <= BUNDLE_DAYS * DAY_MS:
         lines.append(f"this seat's key bundle ends in {_days(ends - now)}, on {format_time(ends)}: ask its custodian")
-    due = [bundle.sequence for _, bundle in waiting(home) if bundle.starts <= now]
+    kept = waiting(home)
+    stale = overtaken(exchange.chain(agency), agency, kept)
+    if stale:
+        lines.append(
+            f"{len(stale)} of the bundles signed ahead no longer follow the one in force: khunjerab keys bundle"
+        )
+    due = [bundle.sequence for path, bundle in kept if bundle.starts <= now and path not in stale]
     if due:
         lines.append(f"bundle {due[0]}, signed ahead, is due: khunjerab keys bundle")
     return lines

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from clients.errors import UsageError
 from clients.home import Home
+from keys.exchange import HeldBundle
 from keys.keyring import write_private
 from protocol.entry import Submission
 from protocol.errors import ProtocolError
-from protocol.statements import KeyBundle, Kind
+from protocol.parties import Agency
+from protocol.statements import KeyBundle, Kind, statement_hash
 
 FOLDER = "bundles"
 
@@ -38,3 +41,22 @@ def keep(home: Home, file: Path) -> None:
 def waiting(home: Home) -> list[tuple[Path, KeyBundle]]:
     """What is kept here, first to last."""
     return [(path, read_bundle(path)) for path in sorted((home.folder / FOLDER).glob("*.bundle"))]
+
+
+def overtaken(chain: Sequence[HeldBundle], agency: Agency, waiting: Sequence[tuple[Path, KeyBundle]]) -> set[Path]:
+    """Those that can never be posted: signed with an identity key that is gone, or on a bundle that another replaced.
+
+    They list the seats of their day. One that stands in the ledger is not overtaken, nor one whose predecessor is yet
+    to come.
+    """
+    hashes = {held.bundle.sequence: held.hash for held in chain}
+    found = set[Path]()
+    for path, bundle in waiting:
+        own = statement_hash(Kind.KEY_BUNDLE, bundle.encode())
+        follows = hashes.get(bundle.sequence - 1, bundle.previous) == bundle.previous
+        if follows and bundle.identity == agency.identity.key_id and hashes.get(bundle.sequence, own) == own:
+            hashes[bundle.sequence] = own
+        else:
+            hashes.setdefault(bundle.sequence, b"")  # nothing follows it
+            found.add(path)
+    return found

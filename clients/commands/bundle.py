@@ -17,7 +17,7 @@ from clients.governing import agency_in_force, governing, identity_of, plan
 from clients.holdings import only_agency
 from clients.home import Home
 from clients.screen import out, say, warn
-from clients.waiting import keep, waiting
+from clients.waiting import keep, overtaken, waiting
 from keys.keyring import write_private
 from protocol import limits
 from protocol.entry import Submission
@@ -143,10 +143,18 @@ async def post_waiting(home: Home, files: list[Path]) -> None:
     async with Client(home) as client:
         await client.sync()
         agency = agency_in_force(client, home.profile.agency)
-        for path, bundle in waiting(home):
+        kept = waiting(home)
+        stale = overtaken(client.exchange.chain(agency), agency, kept)
+        for path, bundle in kept:
             chain = client.exchange.chain(agency)
+            if path in stale:
+                path.unlink()
+                warn(
+                    f"bundle {bundle.sequence}, signed ahead, is dropped: the seats or the identity key have changed since"
+                )
+                continue
             if chain and bundle.sequence <= chain[-1].bundle.sequence:
-                path.unlink()  # it stands in the ledger, or another took its place
+                path.unlink()  # it stands in the ledger
                 continue
             if bundle.starts > now_ms():
                 say(f"bundle {bundle.sequence} waits here until {format_time(bundle.starts)}")
@@ -154,3 +162,5 @@ async def post_waiting(home: Home, files: list[Path]) -> None:
             await client.post_governance(Submission.decode(path.read_bytes()))
             path.unlink()
             say(f"bundle {bundle.sequence} of {bundle.agency} is posted; it runs until {format_time(bundle.ends)}")
+        if stale:
+            say(f"ask the custodian of {agency.id} for new ones: khunjerab keys bundle --ahead")

@@ -148,6 +148,15 @@ def test_a_second_seat_joins(shell: Shell) -> None:
     shell.run("pk-duty", "doctor")
 
 
+def test_bundles_signed_ahead_of_a_new_seat_list_are_dropped_and_told(shell: Shell) -> None:
+    """Each by its number, at the seat where they wait: they list the seats of their day."""
+    assert "no longer follow" in shell.run("pk-liaison", "doctor", "--json")
+    told = shell.try_("pk-liaison", "keys", "bundle")
+    assert [f"bundle {number}, signed ahead, is dropped" in told.stderr for number in (2, 3, 4)] == [True] * 3
+    assert "keys bundle --ahead" in told.stderr
+    assert not list((shell.folder / "pk-liaison" / "bundles").glob("*.bundle"))
+
+
 def test_a_seat_rotates_its_key(shell: Shell) -> None:
     """The old key works until the new one is listed, and the seat then changes over."""
     add = ("keys", "seat", "add", "cn-desk-2.json", "--agency", "cn-liaison")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from clients.bundles import KEM_KEYS_LOW, Plan, plan_of, sign_ahead, why_not_now
 from clients.errors import Declined, UsageError
 from clients.expiry import seat_ends
+from clients.waiting import overtaken
 from keys.card import make_card, open_card
 from keys.exchange import Exchange
 from keys.judge import Accepted, apply, judge
@@ -139,3 +142,31 @@ def test_a_seats_end_is_that_of_its_bundles_without_a_gap() -> None:
     key_id = signing_key("pk-liaison/desk").public.key_id
     assert seat_ends(exchange, AGENCY, key_id, NOW + DAY_MS) == NOW + 61 * DAY_MS
     assert seat_ends(exchange, AGENCY, b"", NOW + DAY_MS) is None
+
+
+def ahead(submissions: list[Submission]) -> list[tuple[Path, KeyBundle]]:
+    """As they wait at a seat."""
+    bundles = [KeyBundle.decode(submission.statement) for submission in submissions]
+    return [(Path(f"{bundle.sequence:04}.bundle"), bundle) for bundle in bundles]
+
+
+def test_what_was_signed_ahead_over_another_seat_list_is_overtaken() -> None:
+    """Also what follows on it, whose number is still free; what waits for its turn, or stands, is not."""
+    plan = plan_of(founded(), AGENCY, [card("desk")], [])
+    (first,), plan = sign_ahead(plan, IDENTITY, [NOW])
+    waits = ahead(sign_ahead(plan, IDENTITY, [NOW + DAY_MS, NOW + 2 * DAY_MS, NOW + 3 * DAY_MS])[0])
+    exchange = enter(founded(), first, NOW)
+    assert overtaken(exchange.chain(AGENCY), AGENCY, [*ahead([first]), *waits]) == set()
+    wider = plan.replace(cards=(card("desk"), card("duty")))
+    (second,), _ = sign_ahead(wider, IDENTITY, [NOW + 1])
+    exchange = enter(exchange, second, NOW + 1)
+    assert overtaken(exchange.chain(AGENCY), AGENCY, waits) == {path for path, _ in waits}
+    assert overtaken(exchange.chain(AGENCY), AGENCY, waits[1:]) == {path for path, _ in waits[1:]}
+    assert overtaken(exchange.chain(AGENCY), AGENCY, waits[2:]) == set(), "what it follows is not known here"
+
+
+def test_what_was_signed_ahead_with_an_identity_key_that_is_gone_is_overtaken() -> None:
+    plan = plan_of(founded(), AGENCY, [card("desk")], [])
+    waits = ahead(sign_ahead(plan, IDENTITY, [NOW])[0])
+    rotated = replace(AGENCY, identity=signing_key("pk-liaison/identity-2").public)
+    assert overtaken(founded().chain(rotated), rotated, waits) == {waits[0][0]}
