@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clients.errors import UsageError
 from keys.card import open_card
+from keys.errors import CardRefused
 from keys.keyring import write_private
 from protocol.card import Card
 
@@ -16,6 +17,8 @@ def read_card(path: Path, kind: str) -> Card:
         return open_card(path.read_bytes(), kind)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+    except CardRefused as refused:
+        raise CardRefused(f"{path}: {refused.detail}") from None
 
 
 def seat_cards(home: Path, agency: str) -> list[Card]:

@@ -44,8 +44,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> Json:
     return value
 
 
-def _no_float(value: str) -> None:
-    raise Malformed(f"{value[:20]} is not an integer")
+def _no_float(_value: str) -> None:
+    raise Malformed("it has a number that is not an integer")
 
 
 class Members:

@@ -133,7 +133,7 @@ class _Reader:
         if not kind or kind.startswith("#"):
             return
         if kind not in self._kinds:
-            raise Malformed(f"{kind[:20]!r} is none of log, witness, group and quorum")
+            raise Malformed("it begins with none of log, witness, group and quorum")
         self._kinds[kind](words)
 
     def _log(self, words: list[str]) -> None:

@@ -85,6 +85,15 @@ def test_a_custodian_keeps_cards_by_seat(tmp_path: Path) -> None:
         read_card(tmp_path / "absent.json", "seat")
 
 
+def test_a_file_that_is_no_card_is_named(tmp_path: Path) -> None:
+    """Among several the one that is wrong; what it holds is not read out."""
+    file = tmp_path / "passphrase"
+    file.write_text("12.5")
+    with pytest.raises(CardRefused, match="passphrase: this is no card") as refused:
+        read_card(file, "seat")
+    assert "12.5" not in refused.value.detail
+
+
 def test_new_keys_never_take_the_place_of_old_ones() -> None:
     """A second identity or authority is refused; rotation keeps the old until the new is promoted."""
     keyring = with_authority(with_identity(Keyring(), "pk-liaison"))

@@ -125,6 +125,13 @@ def test_a_wrong_line_is_refused_by_its_number(text: str, line: int) -> None:
         Policy.parse(text)
 
 
+def test_a_file_that_is_no_policy_is_not_read_out() -> None:
+    """It may be a passphrase."""
+    with pytest.raises(Malformed) as refused:
+        Policy.parse("C-U5DOyqxG8ns7-HZOb2\n")
+    assert "C-U5" not in refused.value.detail
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", W, "quorum none"])
 def test_a_policy_has_a_quorum_and_ends_in_a_newline(text: str) -> None:
     """Exactly one."""
