@@ -119,6 +119,13 @@ def test_a_process_that_dies_with_what_it_was_asked_is_not_missed() -> None:
         verifier.close()
 
 
+def test_an_entry_that_holds_is_not_accused_by_a_process_that_is_broken() -> None:
+    """It denies everything; what does not hold is found all the same."""
+    chunk = Chunk([4, 5, 6], [GOOD, BAD, GOOD])
+    chunk.answer = bytes(3)
+    assert list(chunk.failing()) == [5]
+
+
 @pytest.mark.parametrize("fails", ["socket.socketpair", "subprocess.Popen"])
 @pytest.mark.parametrize("before", [0, 1])
 def test_where_no_process_can_be_started_those_that_there_are_do_it_all(
