@@ -8,6 +8,8 @@ ClientError            1  root
 └── Tampering          5  verification failed: nothing else has this status
 """
 
+_CALL_AUDITOR = "keep this home as it is and call your auditor"
+
 
 class ClientError(Exception):
     """One line for a person: what was wrong; ``hint`` says what to do.
@@ -54,6 +56,8 @@ class Tampering(ClientError):
 
     status = 5
 
-    def __init__(self, check: str, detail: str, origin: str = "", index: int | None = None) -> None:
-        super().__init__(f"{check}: {detail}", "keep this home as it is and call your auditor")
+    def __init__(
+        self, check: str, detail: str, origin: str = "", index: int | None = None, *, hint: str = _CALL_AUDITOR
+    ) -> None:
+        super().__init__(f"{check}: {detail}", hint)
         self.check, self.origin, self.index = check, origin, index

@@ -81,7 +81,11 @@ async def walk(
     exchange = Exchange("", pin)
     submission = submission_of(directory, signatures)
     if directory.exchange_hash != pin:  # (1), said first: it needs no node
-        raise Tampering("pin", f"this directory is of the exchange {directory.exchange_hash.hex()}")
+        raise Tampering(
+            "pin",
+            f"this directory is of the exchange {directory.exchange_hash.hex()}",
+            hint="compare the pin with the signing sheet, and the file with what was signed: nothing was joined",
+        )
     walked = []
     if directory.version > 1:
         certificates = [digest for node in directory.nodes for digest in node.tls]

@@ -47,7 +47,7 @@ def promoted(keyring: Keyring, name: str) -> Keyring:
     """The keyring after ``next/NAME`` took the place of ``NAME``."""
     following = keyring.get(f"next/{name}")
     if following is None:
-        raise UsageError(f"no {name} key waits to be used", "khunjerab keys rotate makes one")
+        raise UsageError(f"no {name} key waits to be used", "khunjerab keys rotate -o CARD makes one")
     return keyring.with_secret(name, following).without(f"next/{name}")
 
 

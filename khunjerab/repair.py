@@ -90,7 +90,7 @@ def new_cosigner(
     write_private(context.home / "card.json", node_card, replace=True)
     if card is not None:
         card.write_bytes(node_card)
-    say(f"the node has new cosigner keys, and its new card is {context.home / 'card.json'}")
+    say(f"the node has new cosigner keys, and its new card is {card or context.home / 'card.json'}")
     say("give it to the custodians: its cosignatures count from the directory version that lists it")
 
 

@@ -19,7 +19,7 @@ from clients.commands.contradiction import evidence
 from clients.commands.evidence import Pin, check, home_if_any, parse_pin, prove
 from clients.commands.verdict import tell
 from clients.contradictions import keep
-from clients.copies import Copy
+from clients.copies import Copy, mirrors_of
 from clients.errors import ClientError, Declined, Unreachable, UsageError
 from clients.home import Home
 from clients.screen import err, say, warn
@@ -65,7 +65,7 @@ async def verify(  # noqa: PLR0917 - one parameter an option
         bodies,
         tuple(_text(path) for path in checkpoint or []),
         tuple(receipt for path in receipts or [] for receipt in _receipts(path)),
-        tuple(Policy.parse(_text(path)) for path in policy or []),
+        tuple(_policy(path) for path in policy or []),
     )
     audit, hinder = Auditor(asked, _Progress()), _Hinder()
     await _audit_nodes(audit, home, [place for place in places if isinstance(place, str)], hinder)
@@ -131,7 +131,13 @@ async def export(
     site = await auditor.site_of(home, source or auditor.urls_of(home)[0])
     copy = Copy(site.wire, "" if origin in {"", site.origin} else origin)
     async with site.wire:
-        checkpoint = await auditor.export_ledger(copy, Archive(folder), bodies=bodies, progress=_Progress())
+        try:
+            checkpoint = await auditor.export_ledger(copy, Archive(folder), bodies=bodies, progress=_Progress())
+        except Declined as refused:
+            served = [site.origin, *await mirrors_of(site.wire)]
+            if refused.code != "not-found" or copy.mirrored in {"", *served}:
+                raise
+            raise UsageError(f"no ledger {origin} is served there", f"it serves {', '.join(served)}") from None
     say(f"{checkpoint.size} entries of {checkpoint.origin} are in {folder}")
 
 
@@ -169,6 +175,13 @@ def _text(path: Path) -> str:
         return path.read_text("utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8") from None
+
+
+def _policy(path: Path) -> Policy:
+    try:
+        return Policy.parse(_text(path))
+    except ProtocolError as error:
+        raise UsageError(f"{path}, {error.detail}", "it is to be a C2SP tlog-policy") from None
 
 
 def _receipts(path: Path) -> list[Receipt]:

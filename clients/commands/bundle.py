@@ -150,7 +150,7 @@ async def post_waiting(home: Home, files: list[Path]) -> None:
             if path in stale:
                 path.unlink()
                 warn(
-                    f"bundle {bundle.sequence}, signed ahead, is dropped: the seats or the identity key have changed since"
+                    f"bundle {bundle.sequence}, signed ahead, is dropped: another bundle or identity key came before it"
                 )
                 continue
             if chain and bundle.sequence <= chain[-1].bundle.sequence:

@@ -13,7 +13,7 @@ from clients.auditor import site_of
 from clients.commands.context import AsJson, open_home
 from clients.contradictions import files
 from clients.home import Home
-from clients.screen import emit, format_moment, out, warn
+from clients.screen import emit, format_moment, out, say, warn
 from keys.fork import CHECKPOINT, TREE_HEAD, Contradiction, Fork, Tree, check
 from protocol import limits
 from protocol.errors import ProtocolError
@@ -97,6 +97,9 @@ async def evidence(
     """
     home = open_home(ctx)
     found = await _at_node(home, source) if source else [(moment, data) for moment, _, data in files(home.state)]
+    if not found:
+        where = f"at {source}" if source else "here"
+        say(f"no evidence is held {where}: no log is known to have signed two histories")
     for moment, data in found:
         shown, sha256 = check(Fork.decode(data), bytes.fromhex(home.profile.pin)), hashlib.sha256(data).hexdigest()
         path = folder / f"{sha256}.json" if folder is not None else None

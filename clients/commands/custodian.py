@@ -18,7 +18,8 @@ from clients.home import Home, Profile
 from clients.passphrase import find_passphrase, read_passphrase
 from clients.screen import emit, out, say
 from keys.keyring import Keyring, write_private
-from protocol import names
+from protocol import limits, names
+from protocol.errors import ProtocolError
 
 keys = typer.Typer(help="Make, show, hand out, rotate and end keys.", no_args_is_help=True)
 KINDS = ("agency", "seat", "authority")
@@ -37,7 +38,7 @@ def new(
     """Make keys: of a seat in a home of its own; an agency's identity or an authority in a custodian's home."""
     if kind not in KINDS:
         raise UsageError(f"there are no keys of kind {kind!r}", f"--kind {' | '.join(KINDS)}")
-    names.agency(name)
+    _check_name(name)
     context = context_of(ctx)
     if (context.home / "profile.toml").exists():
         _add_to_home(open_home(ctx), kind, name)
@@ -45,6 +46,16 @@ def new(
         passphrase = find_passphrase(context.passphrase_file, new=True)
         Home.create(context.home, _profile(Profile(), kind, name), _with_keys(Keyring(), kind, name), passphrase)
     say(f"the {kind} keys of {name} are in {context.home}; hand out the card: khunjerab keys card -o {name}.json")
+
+
+def _check_name(name: str) -> None:
+    try:
+        names.agency(name)
+    except ProtocolError:
+        raise UsageError(
+            f"{name!r} is no name for keys",
+            f"lower-case letters, digits and single hyphens, at most {limits.NAME_CHARS_MAX}, as in pk-liaison",
+        ) from None
 
 
 def _add_to_home(home: Home, kind: str, name: str) -> None:

@@ -24,8 +24,10 @@ from clients.home import Home
 from clients.screen import emit, out, say, warn
 from keys.exchange import Exchange
 from keys.signing import SigningKey
+from protocol import limits
 from protocol.directory import Directory
 from protocol.errors import ProtocolError
+from protocol.strictjson import loads
 from protocol.times import format_time
 
 app = typer.Typer(help="Draft, sign, check and publish the directory.", no_args_is_help=True)
@@ -242,7 +244,7 @@ def show(
     if directory is None:
         raise UsageError("this home knows no directory", "name a file, or join an exchange")
     if as_json:
-        out.file.write(directory.encode().decode())
+        emit(loads(directory.encode(), limits.DIRECTORY_BYTES_MAX))
         return
     _print_lines(differences(None, directory))
     say(f"SHA-256 {directory.hash.hex()}")

@@ -37,6 +37,8 @@ async def rotate(
         output.write_bytes(card_of(home, agency, "next/"))
         say(f"{output}: the card of the next {name} key; {_how(name)}, then run `keys rotate` again")
         return
+    if home.keyring.get(f"next/{name}") is None:
+        raise UsageError(f"no {name} key waits to be used", "khunjerab keys rotate -o CARD makes one, and its card")
     following = held_key(home, f"next/{name}")
     async with governing(home, held_key(home, name)) as client:
         try:

@@ -253,6 +253,7 @@ def test_a_node_that_lost_what_it_cosigned_gets_new_keys(tmp_path: Path) -> None
         check=False,
     )
     assert made.returncode == 0, made.stderr
+    assert f"its new card is {card}" in made.stderr.decode()
     after = home.keys(PASSPHRASE)
     assert set(after.cosigner.vkeys()).isdisjoint(before.cosigner.vkeys())
     assert (after.log.vkeys(), after.receipt.public) == (before.log.vkeys(), before.receipt.public)
