@@ -169,6 +169,16 @@ class NodeHome:
         with settings.locked(self.folder, "node"):
             yield
 
+    def is_served(self) -> bool:
+        """Whether a process holds this home, or might. Ask once its address answers: until then one may be starting."""
+        if not (self.folder / "lock").exists():
+            return False
+        try:
+            with self.locked():
+                return False
+        except (NodeHomeError, PermissionError):
+            return True
+
     def with_pin(self, pin: bytes) -> NodeHome:
         """Remember the exchange, once its first directory is entered."""
         config = NodeConfig(**{name: getattr(self.config, name) for name in NodeConfig.__slots__} | {"pin": pin.hex()})

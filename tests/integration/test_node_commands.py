@@ -194,6 +194,22 @@ async def test_one_home_is_served_once(home: Path) -> None:
         assert "is running" in talk
 
 
+async def test_a_copy_that_is_not_served_does_not_pass_for_its_original(home: Path, tmp_path: Path) -> None:
+    """It has the same address, whoever answers there; asking makes nothing in it, and keeps nobody from serving it."""
+    backup, copy = tmp_path / "backup", tmp_path / "copy"
+    async with NodeProcess(home):
+        assert (await typed(home, "backup", str(backup)))[0] == 0
+        assert (await typed(copy, "restore", str(backup), passphrase=home / "passphrase"))[0] == 0
+        for _ in range(2):
+            status, out, err = await typed(copy, "status", passphrase=home / "passphrase")
+            assert (status, out, "is not of" in err) == (4, "", True)
+            assert is_one_line(err)
+            assert not (copy / "lock").exists()
+        (copy / "lock").touch()
+        assert (await typed(copy, "status", passphrase=home / "passphrase"))[0] == 4
+        assert (await typed(home, "status"))[0] == 0
+
+
 async def test_backup_and_restore(home: Path, world: World, tmp_path: Path) -> None:
     """Backed up while it runs, put back elsewhere: it signs nothing until the export has brought the rest."""
     backup, export, new = tmp_path / "backup", tmp_path / "export", tmp_path / "new"
