@@ -69,6 +69,8 @@ async def revoke(
         if not own:
             _has_a_say(signer, client.exchange, agency)
         suspect = _suspect(suspect_since) if suspect_since else None
+        if suspect is None:
+            ended = _not_revoked(client.exchange, agency, ended)
         statement = Revocation(client.pin, agency, ended, now_ms(), reason, suspect)
         submission = cosigning.begin(statement, signer)
         _show(submission, client.exchange)
@@ -95,6 +97,14 @@ def _key_ids(
     if not found:
         raise UsageError("say which keys", "--seat NAME, --key KEYID or --identity")
     return tuple(dict.fromkeys(found))
+
+
+def _not_revoked(exchange: Exchange, agency: str, ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Those that there is something to end of. Raises UsageError where that is none."""
+    left = tuple(key_id for key_id in ids if not exchange.is_revoked(agency, key_id))
+    if not left:
+        raise UsageError(f"revoked already: {', '.join(key_id.hex() for key_id in ids)}", "nothing was posted")
+    return left
 
 
 def _suspect(value: str) -> Suspect:
