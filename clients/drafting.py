@@ -80,7 +80,9 @@ def _with_equivalence(draft: Directory, equivalence: Equivalence) -> Directory:
 
 
 def with_authorities(nation: Nation, cards: Sequence[Card], without: Sequence[str] = ()) -> Nation:
-    """Authority keys from their cards, by name, and without those named."""
+    """Authority keys from their cards, by name, and without those named. Raises UsageError where one is not there."""
+    for name in without:
+        _find(nation.authorities, name, "name", f"authority of {nation.id}")
     kept = tuple(authority for authority in nation.authorities if authority.name not in without)
     for card in cards:
         kept = _put(kept, Authority(card.name, card.key), "name")
@@ -105,7 +107,9 @@ def remove_nation(draft: Directory, id_: str) -> Directory:
 
 
 def put_agency(draft: Directory, agency: Agency) -> Directory:
-    """An agency, new or in the place of the one before."""
+    """An agency, new or in the place of the one before. Raises UsageError for what the draft has not."""
+    _check_level(draft, agency.clearance)
+    _find(draft.nodes, agency.home, "origin", "node")
     return draft.replace(agencies=_put(draft.agencies, agency, "id"))
 
 
@@ -138,11 +142,24 @@ def remove_agency(draft: Directory, id_: str) -> Directory:
     return draft.replace(agencies=_without(draft.agencies, id_, "id"), feeds=feeds)
 
 
+def _check_level(draft: Directory, clearance: Clearance) -> None:
+    levels = draft.policy.equivalence.levels.get(find_nation(draft, clearance.policy).id, ())
+    if clearance.classification not in levels:
+        raise UsageError(f"{clearance.policy} has no level {clearance.classification!r}", f"it has {', '.join(levels)}")
+    known = draft.policy.compartments
+    for compartment in clearance.compartments:
+        if compartment not in known:
+            raise UsageError(f"{compartment} is no compartment of the exchange", f"it has {', '.join(known) or 'none'}")
+
+
 # Feeds and nodes
 
 
 def put_feed(draft: Directory, feed: Feed) -> Directory:
-    """A feed, new or in the place of the one before."""
+    """A feed, new or in the place of the one before. Raises UsageError for what the draft has not."""
+    _check_level(draft, feed.ceiling)
+    for member in feed.members:
+        find_agency(draft, member)
     return draft.replace(feeds=_put(draft.feeds, feed, "name"))
 
 

@@ -87,7 +87,10 @@ def set_nation(
     def changed(directory: Directory) -> Directory:
         old = drafting.find_nation(directory, id_)
         new = old.replace(code=code or old.code, name=name or old.name, threshold=threshold or old.threshold)
-        return drafting.put_nation(directory, drafting.with_authorities(new, found, without or ()))
+        new = drafting.with_authorities(new, found, without or ())
+        if (threshold or without) and new.threshold > len(new.authorities):
+            raise UsageError(f"{new.threshold} of {len(new.authorities)} authorities of {id_} can never sign")
+        return drafting.put_nation(directory, new)
 
     edit(draft, changed)
 
@@ -208,6 +211,9 @@ def set_feed(
     def changed(directory: Directory) -> Directory:
         old = drafting.find_feed(directory, name)
         level = _ceiling(ceiling) if ceiling else old.ceiling
+        strangers = [each for each in without or () if each not in old.members]
+        if strangers:
+            raise UsageError(f"{strangers[0]} is no member of {name}", f"it has {', '.join(old.members) or 'none'}")
         kept = [each for each in old.members if each not in (without or ())]
         new = old.replace(
             title=title or old.title,

@@ -100,7 +100,8 @@ def test_a_wrong_pin_is_tampering(shell: Shell) -> None:
     """A directory of another exchange is refused with status 5, and nothing is kept."""
     shell.run("stranger", "keys", "new", "--kind", "seat", "desk")
     given = ["join", "directory.json", *signatures("directory.json"), "--agency", "pk-liaison"]
-    assert "pin" in shell.refuse(5, "stranger", *given, "--pin", "00" * 32)
+    told = shell.refuse(5, "stranger", *given, "--pin", "00" * 32)
+    assert "compare the pin with the signing sheet" in told
     assert 'pin = ""' in (shell.folder / "stranger" / "profile.toml").read_text()
 
 
@@ -171,7 +172,9 @@ def test_a_seat_rotates_its_key(shell: Shell) -> None:
 
 def test_a_revoked_seat_is_out_at_once(shell: Shell) -> None:
     """The agency's identity key is enough; the seat is told why, and the next bundle leaves it out."""
-    shell.run("pk-custodian-1", "keys", "revoke", "pk-liaison", "--seat", "duty", "--reason", "laptop stolen", "--yes")
+    words = ("keys", "revoke", "pk-liaison", "--seat", "duty", "--reason", "laptop stolen", "--yes")
+    shell.run("pk-custodian-1", *words)
+    assert "revoked already" in shell.refuse(2, "pk-custodian-1", *words)
     told = shell.try_("pk-duty", "doctor")
     assert told.returncode == 3
     shell.run("pk-custodian-1", "keys", "bundle")
@@ -203,10 +206,47 @@ def test_what_is_in_a_draft_is_not_added_twice(shell: Shell) -> None:
         assert "set " + part[0] in shell.refuse(2, "pk-custodian-1", "directory", "add", *part, "-d", "twice.json")
 
 
+def test_nonsense_in_a_draft_is_refused_when_it_is_typed(shell: Shell) -> None:
+    """What the draft itself shows to be wrong; the file is as it was."""
+    shell.run("pk-custodian-1", "directory", "new", "-o", "nonsense.json")
+    before = (shell.folder / "nonsense.json").read_bytes()
+    for words, told in (
+        (("set", "agency", "pk-liaison", "--clearance", "Foo"), "it has Unclassified"),
+        (("set", "agency", "pk-liaison", "--compartment", "FOO"), "FOO is no compartment"),
+        (("set", "agency", "pk-liaison", "--home", "no.example/ledger"), "there is no node"),
+        (
+            ("add", "feed", "more", "--title", "More", "--ceiling", "PK:Secret", "--member", "nosuch"),
+            "no agency 'nosuch'",
+        ),
+        (("add", "feed", "more", "--title", "More", "--ceiling", "PK:Foo"), "no level 'Foo'"),
+        (("add", "feed", "more", "--title", "More", "--ceiling", "XX:Secret"), "no nation 'XX'"),
+        (("set", "feed", "corridor", "--without", "nosuch"), "nosuch is no member"),
+        (("set", "nation", "PK", "--threshold", "5"), "5 of 2 authorities of PK"),
+        (("set", "nation", "PK", "--without", "nosuch"), "no authority of PK 'nosuch'"),
+        (("set", "nation", "PK", "--without", "pk-custodian-1"), "2 of 1 authorities of PK"),
+    ):
+        assert told in shell.refuse(2, "pk-custodian-1", "directory", *words, "-d", "nonsense.json")
+    assert (shell.folder / "nonsense.json").read_bytes() == before
+
+
 def test_a_file_that_is_no_signature_is_named(shell: Shell) -> None:
     """Among five files the one that is wrong."""
     told = shell.refuse(2, "pk-custodian-1", "directory", "check", "directory.json", "passphrase")
     assert "passphrase: not JSON" in told
+    assert "passphrase: this is no card" in shell.refuse(2, "pk-custodian-1", "keys", "seat", "add", "passphrase")
+
+
+def test_a_mistake_with_keys_is_told_with_what_to_do(shell: Shell) -> None:
+    """What a name may be; how the next key is made."""
+    told = shell.refuse(2, "odd", "keys", "new", "--kind", "seat", "Bad Name")
+    assert "no name for keys" in told
+    assert "as in pk-liaison" in told
+    assert "rotate -o CARD" in shell.refuse(2, "pk-liaison", "keys", "rotate")
+
+
+def test_a_directory_as_json_is_an_object_a_line(shell: Shell) -> None:
+    (line,) = shell.run("pk-liaison", "directory", "show", "--json").splitlines()
+    assert json.loads(line) == json.loads((shell.folder / "directory.json").read_text())
 
 
 def test_an_origin_is_a_url_without_scheme(shell: Shell) -> None:

@@ -144,7 +144,7 @@ def test_signature_files_are_of_one_directory_only(tmp_path: Path) -> None:
     file = tmp_path / "d.sig"
     file.write_bytes(endorsing.sign(draft, signing_key("pk-custodian-1"), "pk-custodian-1"))
     assert len(endorsing.read_signatures(draft, [file, file])) == 1
-    with pytest.raises(Malformed, match="another file"):
+    with pytest.raises(UsageError, match="another file"):
         endorsing.read_signatures(drafting.follow(draft, NOW), [file])
 
 
