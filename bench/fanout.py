@@ -17,7 +17,7 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,7 +158,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 async def _publish(carrier: Khunjerab | Nats, served: Served, messages: list[Submission]) -> None:
-    """With 64 in flight. To NATS goes what one reader takes."""
+    """With 64 in flight; ours in posts, as a message has no room for many. To NATS goes what one reader takes."""
     if isinstance(carrier, Nats):
         messages = [one.replace(wraps=one.wraps[:1]) for one in messages]
     batch = BATCH if isinstance(carrier, Khunjerab) else 1
@@ -168,8 +168,18 @@ async def _publish(carrier: Khunjerab | Nats, served: Served, messages: list[Sub
         for group in groups:
             await publish(group)
 
-    async with carrier.publishing(served) as publish:
+    async with _publishing(carrier, served) as publish:
         await asyncio.gather(*(work(publish) for _ in range(IN_FLIGHT // batch)))
+
+
+@contextlib.asynccontextmanager
+async def _publishing(carrier: Khunjerab | Nats, served: Served) -> AsyncIterator[Post]:
+    if isinstance(carrier, Nats):
+        async with carrier.publishing(served) as publish:
+            yield publish
+    else:
+        async with carrier.logged_in(served, SENDER) as wire:
+            yield wire.post
 
 
 # The readers
