@@ -23,6 +23,7 @@ from clients.copies import Copy, mirrors_of
 from clients.errors import ClientError, Declined, Unreachable, UsageError
 from clients.home import Home
 from clients.screen import err, say, warn
+from keys.claims import parsed
 from keys.finding import FAILED
 from keys.fork import Contradiction
 from protocol.entry import Entry
@@ -63,7 +64,7 @@ async def verify(  # noqa: PLR0917 - one parameter an option
     asked = Asked(
         _pin(pin, home, places),
         bodies,
-        tuple(_text(path) for path in checkpoint or []),
+        tuple(_checkpoint(path) for path in checkpoint or []),
         tuple(receipt for path in receipts or [] for receipt in _receipts(path)),
         tuple(_policy(path) for path in policy or []),
     )
@@ -175,6 +176,14 @@ def _text(path: Path) -> str:
         return path.read_text("utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8") from None
+
+
+def _checkpoint(path: Path) -> str:
+    """What no log can have signed accuses none."""
+    note = _text(path)
+    if parsed(note) is None:
+        raise UsageError(f"{path} is no checkpoint", "an auditor keeps one in `checkpoint`, as `audit export` does")
+    return note
 
 
 def _policy(path: Path) -> Policy:

@@ -126,8 +126,9 @@ async def test_the_commands_of_an_auditor(tmp_path: Path) -> None:
         assert (status, f"it serves {node.ledger.origin}" in err) == (2, True)
         status, out, err = await khunjerab(home, "audit", "evidence")
         assert (status, out, "no evidence is held here" in err) == (0, "", True)
-        status, _, err = await khunjerab(home, "audit", "verify", url, "--policy", str(home.parent / "passphrase"))
-        assert (status, "/passphrase, " in err) == (2, True)
+        for option in ("--policy", "--checkpoint"):
+            status, out, err = await khunjerab(home, "audit", "verify", url, option, str(home.parent / "passphrase"))
+            assert (status, out, "/passphrase" in err) == (2, "", True)
         name = Bulletin.decode(node.storage.entry(10).statement).header.name  # type: ignore[union-attr]
         assert (await khunjerab(home, "audit", "prove", name[-12:], "-o", str(proof)))[0] == 0
         receipt, lines = tmp_path / "receipt", tmp_path / "receipts.json"
