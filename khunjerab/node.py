@@ -18,7 +18,7 @@ from broker.mirrors import Mirrors
 from broker.node import DIRECTORY_WARNING_DAYS
 from clients.commands.context import AsJson, context_of, run
 from clients.commands.verdict import tell
-from clients.errors import Unreachable, UsageError
+from clients.errors import UsageError
 from clients.passphrase import find_passphrase
 from clients.screen import emit, out, say
 from clients.transport import Wire
@@ -28,7 +28,7 @@ from keys.secret import Secret
 from khunjerab import peering, repair
 from khunjerab.beginning import enter_directories
 from khunjerab.logform import LogJson, logs_json
-from khunjerab.readiness import readiness
+from khunjerab.readiness import must_be_served, readiness
 from protocol import names
 from protocol.errors import ProtocolError
 from protocol.strictjson import dumps
@@ -99,11 +99,8 @@ async def status(ctx: typer.Context, as_json: AsJson = False) -> None:
     tls = [home.certificate_hash()] if config.url.startswith("https:") else []
     async with Wire(config.url, tls) as wire:
         told = await wire.json("GET", "/v1/node", login=False)
-    if not home.is_served():  # a copy has the address of its original
-        raise Unreachable(
-            f"what answers at {config.url} is not of {home.folder}: nobody serves that", "khunjerab node serve"
-        )
-    state = await readiness(config.admin) if config.admin else {}
+    must_be_served(home, config.url)
+    state = await readiness(home) if config.admin else {}
     if as_json:
         emit({**told, **state})
         return

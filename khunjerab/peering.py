@@ -77,10 +77,10 @@ def remove(ctx: typer.Context, origin: Origin) -> None:
 @run
 async def status(ctx: typer.Context, as_json: AsJson = False) -> None:
     """How far each peer is mirrored, what was flagged, and why a link is down."""
-    config = NodeHome(context_of(ctx).home).config
-    if not config.admin:
+    home = NodeHome(context_of(ctx).home)
+    if not home.config.admin:
         raise UsageError("this node has no admin listener, which alone tells", "set `admin` in node.toml")
-    state = await readiness(config.admin)
+    state = await readiness(home)
     for peer in state["peers"]:
         if as_json:
             emit(peer)

@@ -205,6 +205,8 @@ async def test_a_copy_that_is_not_served_does_not_pass_for_its_original(home: Pa
             assert (status, out, "is not of" in err) == (4, "", True)
             assert is_one_line(err)
             assert not (copy / "lock").exists()
+            status, out, err = await typed(copy, "peer", "status", passphrase=home / "passphrase")
+            assert (status, out, "is not of" in err) == (4, "", True)
         (copy / "lock").touch()
         assert (await typed(copy, "status", passphrase=home / "passphrase"))[0] == 4
         assert (await typed(home, "status"))[0] == 0
