@@ -10,7 +10,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from broker.ledger import Ledger, now_ms
 from broker.sessions import Session, reader_of
@@ -99,6 +99,15 @@ class Shown(Protocol):
         """The newest signed checkpoint that the head covers, with its cosignatures."""
 
 
+class Newest(NamedTuple):
+    """What a page is made for, read once: another thread signs checkpoints. Where a part differs, a page would."""
+
+    size: int
+    checkpoint_size: int
+    note: str
+    evidence: bytes | None
+
+
 class Deliveries:
     """Parts of pages: one ledger, as the newest state of this node lets each reader have it."""
 
@@ -117,7 +126,7 @@ class Deliveries:
         self._served_bytes = 0
         self._paths: dict[int, tuple[bytes, ...]] = {}
         self._joints: dict[tuple[int, int], Consistency] = {}
-        self._kept_for: tuple[int, str, bytes | None] = (0, "", None)  # what paths lead to
+        self._kept_for = Newest(0, 0, "", None)  # what paths lead to
 
     @property
     def checkpoint_size(self) -> int:
@@ -132,10 +141,11 @@ class Deliveries:
         return published.note.count(SIGNATURE_LINE_START) if published else 0
 
     @property
-    def newest(self) -> tuple[int, str, bytes | None]:
-        """What a page is made for: head, checkpoint, evidence. Where one of them differs, a page would."""
-        published = self.shown.published
-        return self.shown.head.size, published.note if published else "", self._evidence(self.shown.origin)
+    def newest(self) -> Newest:
+        """The head, the newest checkpoint that it covers, and the evidence."""
+        size, published = self.shown.head.size, self.shown.published
+        checkpoint = (published.size, published.note) if published else (0, "")
+        return Newest(size, *checkpoint, self._evidence(self.shown.origin))
 
     def has_news(self, session: Session, after: int) -> bool:
         """Whether anything for this reader stands at ``after`` or beyond."""
@@ -195,9 +205,9 @@ class Deliveries:
             items.append(item)
             used += length
         room.take(len(items), used)
-        _, note, evidence = self._kept_for
+        _, checkpoint_size, note, evidence = self._kept_for
         note = "" if note == told else note
-        between = following if session.speaker.mirrors else self.checkpoint_size if note else 0
+        between = following if session.speaker.mirrors else checkpoint_size if note else 0
         joints = self._join(0 if session.speaker.mirrors else known, between, head.size)
         return Part(head, tuple(items), note, joints, following, evidence)
 
@@ -207,8 +217,9 @@ class Deliveries:
         return tuple(self._joint(old, new) for old, new in itertools.pairwise(size for size in sizes if size))
 
     def _forget_older_heads(self) -> None:
-        if self.newest != self._kept_for:
-            self._kept_for = self.newest
+        newest = self.newest
+        if newest != self._kept_for:
+            self._kept_for = newest
             self._paths.clear()
             self._joints.clear()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.deliveries import Deliveries, Room
+from broker.deliveries import Deliveries, Newest, Room
 from broker.sessions import Session
 from protocol.page import Cursor, Part, encode_page
 
@@ -43,7 +43,7 @@ class Pages:
         self._mirrored: dict[str, Deliveries] = {}
         self._kept: dict[tuple[object, ...], Page] = {}
         self._kept_bytes = 0
-        self._kept_for: list[tuple[int, str, bytes | None]] = []
+        self._kept_for: list[Newest] = []
 
     def serve(self, deliveries: Deliveries) -> None:
         """From now on a mirror is served too."""

@@ -73,7 +73,7 @@ class Subscriber:
     def _is_unwarned(self, pages: Pages) -> bool:
         """Whether there is evidence against a log that the reader was not told of."""
         shown = pages.for_reader(self.session, self.after, self.known)
-        return any(one.newest[2] != self.told.get(one.shown.origin, UNTOLD)[1] for one in shown)
+        return any(one.newest.evidence != self.told.get(one.shown.origin, UNTOLD)[1] for one in shown)
 
     def _sent(self, page: Page) -> Page:
         """The reader knows these heads from now on."""

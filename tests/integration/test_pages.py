@@ -12,6 +12,8 @@ from broker.node import Node
 from protocol import limits
 from protocol.merkle import leaf_hash, verify_inclusion
 from protocol.page import Cursor
+from tests.integration.test_outbox import exchange, publish, received
+from tests.integration.test_path import post
 from tests.support.door import logged_in
 from tests.support.live import live_node, now_ms, world_of_today
 from tests.support.pair import live_pair
@@ -46,6 +48,28 @@ async def test_a_large_page_is_made_once_for_all_connections_of_a_seat(tmp_path:
         await wire.post([world.bulletin()])
         newer, _ = await asked_twice(node, len(page.data))
         assert newer.entries == page.entries + 1
+
+
+async def test_a_checkpoint_signed_while_a_page_is_made_leaves_the_page_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its proofs join the checkpoint that it shows, whichever that is: else a reader takes it for tampering."""
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison") as (node, (pk, cn)):
+        await post(pk)
+        publish(node)
+        await post(pk)
+        share, published = deliveries.Room.share, []
+
+        def signed_meanwhile(room: deliveries.Room) -> tuple[int, int]:
+            publish(node)
+            published.append(node.pages.own.checkpoint_size)
+            return share(room)
+
+        monkeypatch.setattr(deliveries.Room, "share", signed_meanwhile)
+        await cn.sync()
+        assert published
+        assert len(received(cn)) == 2
+        assert cn.state.alarms() == []
 
 
 async def test_what_is_kept_of_pages_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
