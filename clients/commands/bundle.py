@@ -118,6 +118,7 @@ def _sign_ahead(planned: Plan, agency: str, home: Home, output: Path, count: int
         out.print(str(path), markup=False)
         _tell(submission)
     say("give these to a seat of the agency: khunjerab keys bundle --post FILE")
+    say("a bundle issued before they are used up, as for a new seat or key, ends those that are left: sign them anew")
     _warn_low(after)
 
 
