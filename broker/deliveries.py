@@ -141,6 +141,11 @@ class Deliveries:
         return published.note.count(SIGNATURE_LINE_START) if published else 0
 
     @property
+    def told(self) -> tuple[int, int]:
+        """Size and lines of the checkpoint that the last part was made for."""
+        return self._kept_for.checkpoint_size, self._kept_for.note.count(SIGNATURE_LINE_START)
+
+    @property
     def newest(self) -> Newest:
         """The head, the newest checkpoint that it covers, and the evidence."""
         size, published = self.shown.head.size, self.shown.published

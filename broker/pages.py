@@ -113,7 +113,7 @@ class Pages:
         for one in ledgers:
             note, _ = told.get(one.shown.origin, UNTOLD) if told else UNTOLD
             parts.append(one.part(session, *_place(one, after, known), room, feed, note))
-        checkpoints = {one.shown.origin: (one.checkpoint_size, one.checkpoint_lines) for one in ledgers}
+        checkpoints = {one.shown.origin: one.told for one in ledgers}
         places = {part.head.origin: part.next for part in parts}
         whole = all(part.next == part.head.size for part in parts)
         shown = tuple(part for part in parts if told is None or _is_news(part, told))

@@ -9,8 +9,10 @@ import pytest
 
 from broker import deliveries, pages
 from broker.node import Node
+from clients.replica import checkpoint_of
 from protocol import limits
 from protocol.merkle import leaf_hash, verify_inclusion
+from protocol.note import Note
 from protocol.page import Cursor
 from tests.integration.test_outbox import exchange, publish, received
 from tests.integration.test_path import post
@@ -68,8 +70,21 @@ async def test_a_checkpoint_signed_while_a_page_is_made_leaves_the_page_whole(
         monkeypatch.setattr(deliveries.Room, "share", signed_meanwhile)
         await cn.sync()
         assert published
-        assert len(received(cn)) == 2
+        await post(pk)
+        async with logged_in(node, "cn-liaison/desk") as wire:
+            await wire.session()
+            session = next(one for one in node.sessions._sessions.values() if one.speaker.agency == "cn-liaison")
+            page = node.pages.page(session, {ORIGIN: 0}, {}, 1)
+        assert page.checkpoints[ORIGIN] == _shown(page)
+        await cn.sync()
+        assert len(received(cn)) == 3
         assert cn.state.alarms() == []
+
+
+def _shown(page: pages.Page) -> tuple[int, int]:
+    """Size and lines of the checkpoint in it."""
+    (note,) = [part.checkpoint for part in page.parts if part.head.origin == ORIGIN]
+    return checkpoint_of(note).size, len(Note.parse(note).lines)
 
 
 async def test_what_is_kept_of_pages_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
