@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -89,8 +90,9 @@ def _tests(severity: str, categories: list[str], since: str, near: str) -> list[
 
 def _since(value: str) -> int:
     now, taken = now_ms(), "2026-11-24T08:00Z, or as long ago as 6h, 2d"
-    if value[-1:] in {"m", "h", "d"}:
-        return 2 * now - parse_moment("+" + value.lstrip("-+"), now, taken)
+    ago = re.fullmatch(r"[-+]?([0-9]{1,4}[mhd])", value)
+    if ago:
+        return 2 * now - parse_moment(f"+{ago[1]}", now)
     return parse_moment(value, now, taken)
 
 
