@@ -57,6 +57,7 @@ async def test_an_officer_sees_what_became_of_a_bulletin_across_the_border(tmp_p
         )
         assert state["witnessed"] is True
         assert state["recipients"][0]["late"] is False
+        await _until(cn, "inbox", "--all", shows=lambda line: line["id"] == name and line["witnessed_by"] == [CN])
         shown = (await cn("show", name)).out
         assert f"witnessed by {CN}" in shown
         await _until(cn, "status", name, shows=lambda line: line["witnessed_by"] == [CN])
