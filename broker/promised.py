@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from broker.errors import LedgerBroken
 from broker.ledger import Ledger
-from broker.restore import admit_again
+from broker.restore import Came, admit_again
 from broker.sealed import whole
 from protocol.errors import ProtocolError
 from protocol.merkle import root_before
@@ -53,13 +53,14 @@ class Promised:
         if self.closed:
             raise Problem("storage-unavailable", "this node is about to sign again")
         stands = receipt.index < size and tree.node(0, receipt.index) == leaf
-        kept = not signs and (stands or receipt.index >= size) and self._keep(promise)
-        if stands:
-            return Word.STANDS
-        return Word.KEPT if kept else Word.LOST
+        if not stands and (signs or receipt.index < size):
+            return Word.LOST
+        if not signs:
+            self._keep(promise)
+        return Word.STANDS if stands else Word.KEPT
 
-    def _keep(self, promise: Promise) -> bool:
-        """Whether it is kept; those far behind it make room, and are shown again. Raises Problem where none can."""
+    def _keep(self, promise: Promise) -> None:
+        """Those far behind it make room, and are shown again. Raises Problem where none can."""
         index, head, length = promise.receipt.index, promise.receipt.head, _length(promise)
         if index not in self._kept:
             while self._kept_bytes + length > KEPT_BYTES_MAX:
@@ -70,7 +71,6 @@ class Promised:
             self._kept[index] = promise
             self._kept_bytes += length
         self._trees.add((head.size, head.root))
-        return True
 
     def take(self, now: int) -> list[int]:
         """Append what follows on what is here, and put back missing bodies; which can be dropped. Raises LedgerBroken.
@@ -83,7 +83,7 @@ class Promised:
             self._put_back(kept[index], now)
         while (promise := kept.get(ledger.tree.size)) is not None:
             self._require_follows(promise)
-            admit_again(ledger, promise.entry(), _Posted(promise))
+            admit_again(ledger, promise.entry(), Came(promise.submission.body, promise.submission.wraps))
             done.append(promise.receipt.index)
         return done
 
@@ -115,23 +115,6 @@ class Promised:
                 raise LedgerBroken(f"a tree of {size} entries was signed for, and {shown}")
             if tree.root(size) != root:
                 raise _another(size)
-
-
-class _Posted:
-    """What lies beside the entry: as it was posted."""
-
-    def __init__(self, promise: Promise) -> None:
-        self._submission = promise.submission
-
-    def directory(self, sha256: bytes) -> bytes | None:
-        """The JSON; the judge looks whether it is the one that was signed."""
-        del sha256
-        return self._submission.body
-
-    def sealed(self, index: int, bulletin: Bulletin) -> tuple[bytes, tuple[bytes, ...]]:
-        """Whole or none."""
-        del index
-        return whole(bulletin, self._submission.body, self._submission.wraps)
 
 
 def _another(size: int) -> LedgerBroken:

@@ -19,16 +19,15 @@ from broker.ledger import Ledger
 from broker.peer import PeerAway, PeerWire, Portion
 from broker.peering import Peering
 from broker.promised import Promised
-from broker.restore import admit_again, require_known_trees
-from broker.sealed import split_wraps, whole
+from broker.restore import Came, admit_again, require_known_trees
+from broker.sealed import split_wraps
 from keys.claims import check_head
 from keys.errors import BadSignature
 from keys.lognote import open_checkpoint
 from keys.signing import SignatureCheck
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.merkle import Frontier, leaf_hash, verify_consistency
-from protocol.page import Item, Part
-from protocol.statements import Bulletin
+from protocol.page import Part
 from protocol.treehead import TreeHead
 
 if TYPE_CHECKING:
@@ -37,23 +36,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = structlog.get_logger()
-
-
-class _FromMirror:
-    """What came beside one entry of a page: body and wraps where an agency at home at the peer was sent it."""
-
-    def __init__(self, item: Item) -> None:
-        self._item = item
-
-    def directory(self, sha256: bytes) -> bytes | None:
-        """The JSON; the judge looks whether it is the one that was signed."""
-        del sha256
-        return self._item.body
-
-    def sealed(self, index: int, bulletin: Bulletin) -> tuple[bytes, tuple[bytes, ...]]:
-        """Whole or none."""
-        del index
-        return whole(bulletin, self._item.body, split_wraps(self._item.wrap or b""))
 
 
 class Recovery:
@@ -161,7 +143,7 @@ def _take(ledger: Ledger, part: Part) -> None:
     """Entries one by one, each durable: a crash leaves a longer ledger, halted as before."""
     _require_extended(ledger, part)
     for item in part.items:
-        admit_again(ledger, item.entry, _FromMirror(item))
+        admit_again(ledger, item.entry, Came(item.body, split_wraps(item.wrap or b"")))
 
 
 def _require_extended(ledger: Ledger, part: Part) -> None:
@@ -182,6 +164,6 @@ def _require_extended(ledger: Ledger, part: Part) -> None:
 
 
 def _lift(ledger: Ledger) -> None:
+    """What was taken back is signed once it has been read again, as ever (``broker/publisher.py``)."""
     require_known_trees(ledger)
-    ledger.storage.record_root(ledger.tree.size, ledger.tree.root(ledger.tree.size))
     ledger.storage.halt(None)  # commit point: from here on this node signs

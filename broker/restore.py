@@ -9,10 +9,10 @@ halt lifted.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from broker.errors import LedgerBroken
+from broker.errors import BrokerError, LedgerBroken
 from broker.ledger import Beside, Ledger, Staged
 from broker.sealed import whole
 from broker.storage.contract import Storage
@@ -82,6 +82,23 @@ class Alongside(Protocol):
 
     def sealed(self, index: int, bulletin: Bulletin) -> tuple[bytes, tuple[bytes, ...]]:
         """Body and wraps of a bulletin, those that were signed, whole or none."""
+
+
+class Came:
+    """What came beside one entry, from a mirror or from whoever posted it."""
+
+    def __init__(self, body: bytes | None, wraps: Iterable[bytes]) -> None:
+        self._body, self._wraps = body, wraps
+
+    def directory(self, sha256: bytes) -> bytes | None:
+        """The JSON; the judge looks whether it is the one that was signed."""
+        del sha256
+        return self._body
+
+    def sealed(self, index: int, bulletin: Bulletin) -> tuple[bytes, tuple[bytes, ...]]:
+        """Whole or none."""
+        del index
+        return whole(bulletin, self._body, self._wraps)
 
 
 class _Unsealed:
@@ -174,10 +191,14 @@ def admit_again(ledger: Ledger, data: bytes, beside: Alongside) -> None:
     except (ProtocolError, Refused, BadSignature) as error:
         raise LedgerBroken(f"entry {index} there could not have been admitted: {error}") from error
     submission = Submission(entry.kind, entry.statement, entry.signatures, wraps, body)
-    built = ledger.build([Staged(submission, verdict, entry.time)])
-    if built.entries[0].data != data:
-        raise LedgerBroken(f"entry {index} there has another time or link than this ledger would have given it")
-    ledger.commit(built)
+    try:
+        built = ledger.build([Staged(submission, verdict, entry.time)])
+        if built.entries[0].data != data:
+            raise LedgerBroken(f"entry {index} there has another time or link than this ledger would have given it")
+        ledger.commit(built)
+    except BrokerError:
+        ledger.abandon()  # what was built is in memory alone, or on the disk after all
+        raise
     ledger.advance(built)
 
 

@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from broker.node import Node
 from broker.storage.contract import Halt
-from broker.storage.sqlite import SqliteStorage, copy_ledger
 from tests.support.checks import check_ledger
 from tests.support.door import logged_in, post, refusal, until
-from tests.support.live import free_port, live_node, now_ms
-from tests.support.pair import PEER, follow, world_of_two
-from tests.support.world import ORIGINS, World, admit, open_ledger
+from tests.support.live import now_ms
+from tests.support.pair import follow
+from tests.support.past import Past
+from tests.support.world import ORIGINS, admit, open_ledger
 
 PK, CN = ORIGINS["PK"], ORIGINS["CN"]
 
 
-@dataclass
-class Past:
-    """Both nodes' files after they ran: PK's is the one of an old backup."""
-
-    folder: Path
-    world: World
-    ports: dict[str, int]
-    entries: list[bytes]  # of PK's ledger, as they were promised
-    bodies: dict[int, bytes | None]
-
-    @contextlib.asynccontextmanager
-    async def running(self, nation: str) -> AsyncIterator[Node]:
-        async with live_node(self.folder, self.world, self.ports[nation], nation=nation, ask=True) as node:
-            yield node
-
-
-def _path(folder: Path) -> Path:
-    return folder / "pk-ledger.db"
-
-
-def _put_back(folder: Path) -> None:
-    """As `node restore` leaves it: the ledger of the backup, halted."""
-    for file in folder.glob("pk-ledger.db*"):
-        file.unlink()
-    shutil.copy(folder / "backup.db", _path(folder))
-    with contextlib.closing(SqliteStorage(_path(folder))) as storage:
-        storage.halt(Halt("restored from a backup"))
-
-
 @pytest.fixture
 async def past(tmp_path: Path) -> Past:
-    world, ports = world_of_two(), {nation: free_port() for nation in PEER}
-    for nation, peer in PEER.items():
-        follow(tmp_path, nation, f"http://127.0.0.1:{ports[peer]}")
-    past = Past(tmp_path, world, ports, [], {})
+    past = Past.of(tmp_path)
+    world = past.world
     async with past.running("CN") as cn, past.running("PK") as pk, logged_in(pk, "pk-liaison/desk") as sender:
         await post(sender, world.bulletin(created=now_ms()))
-        copy_ledger(_path(tmp_path), tmp_path / "backup.db")
+        past.back_up()
         for _ in range(70):  # more than a page
             await post(sender, world.bulletin(created=now_ms()))
         async with logged_in(pk, "cn-liaison/identity") as custodian:
@@ -69,9 +34,8 @@ async def past(tmp_path: Path) -> Past:
         await until(lambda: mirror.head.size == pk.ledger.head.size)
         await pk.publish()
         await until(lambda: bool(cn.witness and cn.witness.store.kept(PK).size == pk.ledger.head.size))
-        past.entries = pk.storage.entry_bytes(0, 999)
-        past.bodies = {index: pk.storage.body(index) for index in range(len(past.entries))}
-    _put_back(tmp_path)
+        past.remember(pk)
+    past.put_back()
     return past
 
 
@@ -104,7 +68,7 @@ async def test_it_gets_the_rest_from_the_peers_mirror_and_signs_again(past: Past
         mirror = cn.mirrors.get(PK)
         assert mirror is not None
         assert mirror.flagged == []
-    check_ledger(_path(past.folder), past.world, now=now_ms())
+    check_ledger(past.ledger, past.world, now=now_ms())
 
 
 async def test_it_is_started_before_its_peer(past: Past) -> None:

@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,10 +17,8 @@ import broker.recovery
 import clients.promises
 from broker.errors import LedgerBroken
 from broker.ledger import Ledger
-from broker.node import Node
 from broker.peer import PeerConfig
-from broker.storage.contract import Halt
-from broker.storage.sqlite import SqliteStorage, copy_ledger
+from broker.storage.contract import Storage
 from clients.client import Client
 from clients.errors import Declined, Unreachable
 from protocol.merkle import Frontier, inclusion_path, leaf_hash
@@ -32,60 +28,24 @@ from protocol.treehead import Receipt
 from tests.integration.test_path import post as post_draft
 from tests.support.checks import check_ledger
 from tests.support.door import logged_in, refusal, until
-from tests.support.live import free_port, live_node, now_ms, seat
-from tests.support.pair import PEER, follow, world_of_two
-from tests.support.world import ORIGINS, World
+from tests.support.faulty import FaultyStorage
+from tests.support.live import now_ms
+from tests.support.past import Past
+from tests.support.world import ORIGINS
 
 PK, CN = ORIGINS["PK"], ORIGINS["CN"]
-
-
-@dataclass
-class Past:
-    """PK's node went on while the line to its peer was down, and is put back to what it was before."""
-
-    folder: Path
-    world: World
-    ports: dict[str, int]
-    entries: list[bytes]
-
-    @property
-    def ledger(self) -> Path:
-        return self.folder / "pk-ledger.db"
-
-    @contextlib.asynccontextmanager
-    async def running(self, nation: str, outbox_wait: str = "0") -> AsyncIterator[Node]:
-        port = self.ports[nation]
-        async with live_node(self.folder, self.world, port, nation=nation, ask=True, outbox_wait=outbox_wait) as node:
-            yield node
-
-    @contextlib.asynccontextmanager
-    async def client(self, agency: str, nation: str = "PK") -> AsyncIterator[Client]:
-        with seat(self.folder, self.world, agency, url=f"http://127.0.0.1:{self.ports[nation]}") as client:
-            async with client:
-                yield client
-
-    def put_back(self) -> None:
-        """As `node restore` leaves it: the ledger of the backup, halted."""
-        for file in self.folder.glob("pk-ledger.db*"):
-            file.unlink()
-        shutil.copy(self.folder / "backup.db", self.ledger)
-        with contextlib.closing(SqliteStorage(self.ledger)) as storage:
-            storage.halt(Halt("restored from a backup"))
 
 
 @pytest.fixture
 async def past(tmp_path: Path) -> Past:
     """Before the backup one bulletin, which the peer has; after it three and an acknowledgement, which it has not."""
-    world, ports = world_of_two(), {nation: free_port() for nation in PEER}
-    for nation, peer in PEER.items():
-        follow(tmp_path, nation, f"http://127.0.0.1:{ports[peer]}")
-    past = Past(tmp_path, world, ports, [])
+    past = Past.of(tmp_path)
     async with past.running("PK") as pk, past.client("pk-liaison") as sender:
         async with past.running("CN") as cn:
             await _post(sender, "kept")
             await until(lambda: bool(cn.mirrors.get(PK)) and cn.mirrors.get(PK).head.size == pk.ledger.head.size)  # type: ignore[union-attr]
         await pk.publish()
-        copy_ledger(past.ledger, tmp_path / "backup.db")
+        past.back_up()
         pk.publisher.is_due = lambda now_s: False  # type: ignore[method-assign]
         await _post(sender, "promised 1")
         await _post(sender, "promised 2", to=("cn-liaison", "pk-site-security"))
@@ -94,7 +54,7 @@ async def past(tmp_path: Path) -> Past:
             assert reader.acknowledger.note_received()
             assert await reader.send_owed() == 1
         await _post(sender, "promised 3")
-        past.entries = pk.storage.entry_bytes(0, 999)
+        past.remember(pk)
     past.put_back()
     return past
 
@@ -445,3 +405,25 @@ async def test_what_does_not_go_on_from_what_is_here_is_not_entered(past: Past) 
         assert await wire.show([first.replace(receipt=first.receipt.replace(path=path, head=head))]) == [Word.KEPT]
         await until(lambda: f"another tree of {size} entries" in pk.peers.recovery.told)
         assert (pk.storage.size(), pk.not_signing) == (size, "restored from a backup")
+
+
+@pytest.mark.parametrize("happened", [False, True], ids=["failed", "failed but happened"])
+async def test_a_disk_that_fails_while_entries_are_taken_back(past: Past, happened: bool) -> None:
+    """What is in memory is what is durable again, and it goes on from there; nothing is there twice."""
+    disks: list[FaultyStorage] = []
+
+    def fail_first(storage: Storage) -> Storage:
+        disks.append(FaultyStorage(storage))
+        disks[0].fail("append", happened=happened)
+        return disks[0]
+
+    async with past.running("PK", wrap=fail_first) as pk, past.client("pk-liaison") as sender:
+        await _try_to_sync(sender)
+        async with past.client("pk-site-security") as reader:
+            await _try_to_sync(reader)
+        async with past.running("CN"):
+            await until(lambda: pk.not_signing is None)
+        assert disks[0].fired["append"] == 1
+        assert pk.storage.entry_bytes(0, 999) == past.entries
+        assert disks[0].violations == []
+    check_ledger(past.ledger, past.world, now=now_ms())

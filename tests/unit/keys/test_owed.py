@@ -157,3 +157,13 @@ class Limited:
 
     def refuse(self, *_: object, **__: object) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
+def test_a_process_that_was_stopped_is_ended_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys.owed, "_CHUNKS_FIRST", 0)
+    with verifying(1) as verifiers:
+        verifiers.free()
+        (pid,) = verifiers.pids()
+        os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
