@@ -110,6 +110,10 @@ class Outbox(Store):
             for name, sealed, receipt in rows
         }
 
+    def promised_names(self) -> set[bytes]:
+        """What ``promised`` is by, without opening it."""
+        return {name for (name,) in self._db.execute("SELECT statement FROM promised")}
+
     def drop_promised(self, name: bytes) -> None:
         """It is safe in the ledger, or will never be."""
         self._db.execute("DELETE FROM promised WHERE statement = ?", (name,))

@@ -41,7 +41,7 @@ class Promises:
 
     def held(self) -> set[bytes]:
         """Names of what receipts are held for: what a page fetched from now on must show."""
-        return {outgoing.draft.id for outgoing in self._state.outbox(*LOGGED)} | {*self._state.promised()}
+        return {outgoing.draft.id for outgoing in self._state.outbox(*LOGGED)} | self._state.promised_names()
 
     async def check(self, promised: set[bytes]) -> None:
         """Hold every receipt against what is verified, and let go of what is safe in a witnessed checkpoint.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,36 +31,25 @@ def _post(label: str, *recipients: str) -> list[str]:
     return ["post", "--feed", "convoys", "--label", label, "--status", "exercise", "--json", *to, *title]
 
 
-async def _until(command: Officer, *words: str, shows: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """The first line of a command, once it is what is waited for."""
-    async with asyncio.timeout(SECONDS_MAX):
-        while True:
-            for line in (await command(*words, "--json")).lines:
-                if shows(line):
-                    return line
-            await asyncio.sleep(0.1)
-
-
 async def test_a_bulletin_is_opened_and_acknowledged_in_both_other_nations(tmp_path: Path) -> None:
     """Witnessed by both; and an auditor reads all three ledgers at one node. SPEC 9.6.1, 11.3.5, 14.5.1."""
     async with live_three(tmp_path) as three:
         pk, cn, tj = (_officer(three, f"{nation.lower()}-liaison") for nation in NATIONS)
         name = (await pk(*_post(EVERYONE, "cn-liaison", "tj-liaison"))).line["id"]
         for reader, level in ((cn, "内部"), (tj, "Барои хизмат")):
-            listed = await _until(reader, "inbox", shows=lambda line: line["id"] == name)
+            listed = await reader.until("inbox", shows=lambda line: line["id"] == name)
             assert (listed["origin"], listed["state"]) == (PK, "received")
             assert level in (await reader("show", name)).out
         await cn("ack", name)
         await tj("ack", name, "--acted")
-        state = await _until(
-            pk,
+        state = await pk.until(
             "status",
             name,
             shows=lambda line: {one["state"] for one in line["recipients"]} == {"read", "acted"} and line["witnessed"],
         )
         assert state["witnessed_by"] == [CN, TJ]
         answer = (await tj(*_post("Барои хизмат//REL CHN, PAK, TJK", "cn-liaison"), "--replies-to", name)).line
-        assert (await _until(cn, "inbox", shows=lambda line: line["id"] == answer["id"]))["origin"] == TJ
+        assert (await cn.until("inbox", shows=lambda line: line["id"] == answer["id"]))["origin"] == TJ
         ledgers = [
             line["detail"].split(",")[0] for line in (await tj("doctor", "--json")).lines if line["check"] == "ledger"
         ]
@@ -87,9 +73,9 @@ async def test_what_two_nations_may_read_is_kept_from_the_third(tmp_path: Path) 
         refused = await pk(*_post(between_two, "cn-liaison", "tj-liaison"), expect=3)
         assert "tj-liaison" in refused.err
         name = (await pk(*_post(between_two, "cn-liaison", "tj-liaison"), "--partial")).line["id"]
-        await _until(cn, "inbox", shows=lambda line: line["id"] == name)
+        await cn.until("inbox", shows=lambda line: line["id"] == name)
         after = (await pk(*_post(EVERYONE, "tj-liaison"))).line
-        await _until(tj, "inbox", shows=lambda line: line["id"] == after["id"])
+        await tj.until("inbox", shows=lambda line: line["id"] == after["id"])
         assert [line["id"] for line in (await tj("inbox", "--all", "--json")).lines] == [after["id"]]
         await three.level()
         mirror = three.nodes["TJ"].mirrors.get(PK)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,37 +29,26 @@ def _officer(folder: Path, pair: Pair, agency: str) -> Officer:
     return officer(folder, pair.world, agency, url=pair.nodes[agency[:2].upper()].config.url)
 
 
-async def _until(command: Officer, *words: str, shows: Any) -> dict[str, Any]:
-    """The first line of a command, once it is what is waited for."""
-    async with asyncio.timeout(SECONDS_MAX):
-        while True:
-            for line in (await command(*words, "--json")).lines:
-                if shows(line):
-                    return line
-            await asyncio.sleep(0.1)
-
-
 async def test_an_officer_sees_what_became_of_a_bulletin_across_the_border(tmp_path: Path) -> None:
     """Posted at one node, opened and acknowledged at the other; witnessed by that one. SPEC 11.3.5."""
     async with live_pair(tmp_path) as pair:
         pk, cn = _officer(tmp_path, pair, "pk-liaison"), _officer(tmp_path, pair, "cn-liaison")
         posted = (await pk(*POST, "--to", "cn-liaison", "--title", "Slide at Sost")).line
         name = posted["id"]
-        listed = await _until(cn, "inbox", shows=lambda line: line["id"] == name)
+        listed = await cn.until("inbox", shows=lambda line: line["id"] == name)
         assert (listed["origin"], listed["index"], listed["state"]) == (PK, posted["index"], "received")
         await cn("ack", name, "--acted")
-        state = await _until(
-            pk,
+        state = await pk.until(
             "status",
             name,
             shows=lambda line: line["recipients"][0]["state"] == "acted" and line["witnessed_by"] == [CN],
         )
         assert state["witnessed"] is True
         assert state["recipients"][0]["late"] is False
-        await _until(cn, "inbox", "--all", shows=lambda line: line["id"] == name and line["witnessed_by"] == [CN])
+        await cn.until("inbox", "--all", shows=lambda line: line["id"] == name and line["witnessed_by"] == [CN])
         shown = (await cn("show", name)).out
         assert f"witnessed by {CN}" in shown
-        await _until(cn, "status", name, shows=lambda line: line["witnessed_by"] == [CN])
+        await cn.until("status", name, shows=lambda line: line["witnessed_by"] == [CN])
         assert (await pk("outbox", "--json")).lines == []
         examined = await pk("doctor", "--json")
         ledgers = [line for line in examined.lines if line["check"] == "ledger"]
@@ -82,7 +70,7 @@ async def test_follow_hands_over_what_is_posted_in_either_ledger(tmp_path: Path)
             out, _ = await child.communicate()
         told = [json.loads(line) for line in out.splitlines()]
         assert sorted((line["id"], line["origin"]) for line in told) == sorted(zip(names, (PK, CN), strict=True))
-        state = await _until(pk, "status", names[0], shows=lambda line: line["recipients"][0]["state"] == "received")
+        state = await pk.until("status", names[0], shows=lambda line: line["recipients"][0]["state"] == "received")
         assert state["origin"] == PK
 
 
@@ -95,14 +83,14 @@ async def test_a_cut_link_keeps_the_envelope_in_the_outbox_until_it_is_witnessed
         for link in links.values():
             await link.cut()
         name = (await pk(*POST, "--to", "cn-liaison", "--title", "While it is cut")).line["id"]
-        await _until(pk, "status", name, shows=lambda line: line["witnessed"] is False)
-        kept = await _until(pk, "outbox", "send", shows=lambda line: line["state"] == "published")
+        await pk.until("status", name, shows=lambda line: line["witnessed"] is False)
+        kept = await pk.until("outbox", "send", shows=lambda line: line["state"] == "published")
         assert (kept["id"], kept["queued"]) == (name, False)
         assert (await cn("inbox", "--json")).lines == []
         for link in links.values():
             link.open()
-        await _until(cn, "inbox", shows=lambda line: line["id"] == name)
-        await _until(pk, "status", name, shows=lambda line: line["witnessed"])
+        await cn.until("inbox", shows=lambda line: line["id"] == name)
+        await pk.until("status", name, shows=lambda line: line["witnessed"])
         assert (await pk("outbox", "--json")).lines == []
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,15 @@ class Officer:
         said = Said(child.returncode or 0, out.decode(), err.decode())
         assert said.code == expect, f"{' '.join(words)}: {said.code}\n{said.out}\n{said.err}"
         return said
+
+    async def until(self, *words: str, shows: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        """The first line of a command, once it is what is waited for."""
+        async with asyncio.timeout(_SECONDS_MAX):
+            while True:
+                for line in (await self(*words, "--json")).lines:
+                    if shows(line):
+                        return line
+                await asyncio.sleep(0.1)
 
     async def start(self, *words: str, ends: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
         """The command, running; ``ends`` is what its three files are."""
