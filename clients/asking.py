@@ -14,6 +14,11 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask at", "say --yes")
-    err.print(f"{question} [y/N] ", end="", markup=False)
-    if input().strip().lower() not in {"y", "yes"}:
+    if not ask(question):
         raise Declined("nothing was done")
+
+
+def ask(question: str) -> bool:
+    """Whether whoever sits at the terminal says yes."""
+    err.print(f"{question} [y/N] ", end="", markup=False)
+    return input().strip().lower() in {"y", "yes"}

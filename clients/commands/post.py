@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clients import compose
+from clients.asking import ask
 from clients.client import Client, now_ms
 from clients.commands.context import AsJson, open_home, run
 from clients.commands.notices import finish, try_sync
@@ -18,15 +20,19 @@ from clients.drafts import Draft
 from clients.errors import Declined, Unreachable, UsageError
 from clients.finding import find
 from clients.outbox import OPEN
-from clients.screen import emit, err, format_moment, out, say, show_error, warn
+from clients.screen import emit, format_moment, out, say, warn
 from clients.sending import AT_THE_DOOR, Logged
 from protocol.content import CATEGORIES, CERTAINTIES, SEVERITIES, URGENCIES
 from protocol.header import PRECEDENCES, STATUSES, Relation
 from protocol.labeltext import format_label
 from protocol.names import format_id
 
+if TYPE_CHECKING:
+    from clients.commands.editor import Editor
+
 RELATION_OPTIONS = {"supersedes": "supersedes", "cancels": "cancels", "replies_to": "replies", "answers": "answers"}
 ASKED_ABOVE_RANK = 1
+Ready = tuple[Draft, dict[str, str]]
 WHO, WHAT, WHERE, HOW = "Who and how", "What", "Where and when", "Sending"
 
 
@@ -124,26 +130,46 @@ async def post(
     )  # fmt: skip
     if file is not None:
         order.merged(compose.read_file(file, sys.stdin.read() if file == "-" else _read(file)))
-    elif order == Order():
-        order = _edit()
-    await _post(ctx, order, dry_run=dry_run, partial=partial, yes=yes, as_json=as_json)
-
-
-async def _post(ctx: typer.Context, order: Order, *, dry_run: bool, partial: bool, yes: bool, as_json: bool) -> None:
-    async with Client(open_home(ctx)) as client:
-        await _fetch_keys(client)
-        draft, denied = _check_readers(client, _draft(order, client), partial=partial)
-        _say_where(draft, client)
+    editor = _editor() if file is None and order == Order() else None
+    async with Client(open_home(ctx)) as client:  # a wrong passphrase is told before anything is written
+        ready = functools.partial(_ready, client, partial=partial, sure=yes or dry_run)
+        draft, denied = await (_written(editor, ready) if editor else ready(order))
         if dry_run:
             if as_json:
                 emit(_dry(draft, denied))
             return
-        _confirm(draft, client, yes=yes)
         with client.state.transaction():
             client.state.add_draft(draft)
         await _send(client, draft, as_json=as_json)
         await try_sync(client)  # so that it can be shown and searched here too
         finish(client)
+
+
+def _editor() -> Editor:
+    from clients.commands.editor import Editor
+
+    return Editor(_blank())
+
+
+async def _written(editor: Editor, ready: Callable[[Order], Awaitable[Ready]]) -> Ready:
+    """What is written in $EDITOR until it is ready to be sent: no mistake and no refusal costs a text."""
+    with editor:
+        order = editor.order()
+        while True:
+            try:
+                return await ready(order)
+            except (UsageError, Declined) as mistake:
+                order = editor.order_again(mistake)
+
+
+async def _ready(client: Client, order: Order, *, partial: bool, sure: bool) -> Ready:
+    """A draft that every recipient can read and that may go out, and who is left out and why. Nothing is kept yet."""
+    await _fetch_keys(client)
+    draft, denied = _check_readers(client, _draft(order, client), partial=partial)
+    _say_where(draft, client)
+    if not sure:
+        _confirm(draft, client)
+    return draft, denied
 
 
 async def _fetch_keys(client: Client) -> None:
@@ -169,39 +195,6 @@ def _blank() -> str:
     from importlib.resources import files
 
     return files("clients").joinpath("template.toml").read_text()
-
-
-def _edit() -> Order:
-    """The template in $EDITOR, in a file that only this user can read, and that is gone afterwards."""
-    if not sys.stdin.isatty():
-        raise UsageError("there is nothing to send, and no terminal to write it at", "khunjerab post FILE, or --help")
-    import shlex
-    import subprocess
-    import tempfile
-
-    blank = _blank()
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    with tempfile.TemporaryDirectory(prefix="khunjerab-") as folder:
-        path = Path(folder) / "bulletin.toml"
-        path.write_text(blank)
-        while True:
-            try:
-                subprocess.run([*shlex.split(editor), str(path)], check=True)
-            except (OSError, ValueError, subprocess.CalledProcessError) as error:
-                raise UsageError(f"the editor {editor!r} failed: {error}", "set EDITOR") from None
-            if path.read_text() == blank:
-                raise Declined("nothing was written: not sent")
-            try:
-                return Order().merged(compose.read_file(path.name, _read(str(path))))
-            except UsageError as error:
-                show_error(error)
-                if not _ask("Edit it again?"):
-                    raise Declined("not sent") from None
-
-
-def _ask(question: str) -> bool:
-    err.print(f"{question} [y/N] ", end="", markup=False)
-    return input().strip().lower() in {"y", "yes"}
 
 
 # The draft
@@ -262,15 +255,15 @@ def _say_where(draft: Draft, client: Client) -> None:
     say(f"{draft.status.upper()} {draft.precedence} {marked} to {', '.join(draft.recipients)} on {draft.feed}")
 
 
-def _confirm(draft: Draft, client: Client, *, yes: bool) -> None:
+def _confirm(draft: Draft, client: Client) -> None:
     """Above Restricted ask, or want --yes where nobody can be asked."""
     policy, label = client.exchange.in_force.policy, draft.label
     rank = policy.equivalence.rank(label.policy, label.classification) or 0
-    if yes or rank <= ASKED_ABOVE_RANK:
+    if rank <= ASKED_ABOVE_RANK:
         return
     if not sys.stdin.isatty():
         raise UsageError(f"{label.classification} is above Restricted and there is no terminal to ask at", "say --yes")
-    if not _ask("Send it?"):
+    if not ask("Send it?"):
         raise Declined("not sent")
 
 

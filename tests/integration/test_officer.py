@@ -269,8 +269,37 @@ async def test_an_editor_is_opened_at_a_terminal(tmp_path: Path) -> None:
         assert "means nothing here" in said
         assert len((await cn("inbox", "--json")).lines) == 1
         assert not await asyncio.to_thread(Path((tmp_path / "where").read_text()).exists)
-        refused = await terminal.at_terminal("post", answers={"Edit it again?": "y", "Send it?": "n"}, expect=3)
+        refused = await terminal.at_terminal("post", answers={"Edit it again?": "yn", "Send it?": "n"}, expect=3)
         assert "not sent" in refused
+
+
+async def test_what_was_written_at_a_terminal_is_not_lost_by_a_mistake_in_it(tmp_path: Path) -> None:
+    """A label that does not exist, a reader who could not read it, a no at the last question: each is edited again."""
+    async with exchange(tmp_path) as (pk, cn):
+        editor = tmp_path / "editor.py"
+        editor.write_text(
+            "import pathlib, sys\npath = pathlib.Path(sys.argv[1])\ntext = path.read_text()\n"
+            "steps = [('Restricted//', 'Sekret//'), ('Sekret//', 'Top Secret//'), ('Top Secret//', 'Secret//'),"
+            " ('What was seen', 'Seen from the ridge')]\n"
+            "old, new = next(step for step in steps if step[0] in text)\n"
+            "path.write_text(text.replace('corridor', 'convoys').replace(old, new))\n"
+        )
+        terminal = replace(pk, environment={"EDITOR": f"'{sys.executable}' '{editor}'"})
+        said = await terminal.at_terminal("post", answers={"Edit it again?": "yyy", "Send it?": "ny"})
+        assert "no level 'Sekret'" in said
+        assert "clearance-too-low" in said
+        content = (await cn("inbox", "--json")).line["content"]
+        assert content["versions"][0]["text"].startswith("Seen from the ridge")
+        assert len((await pk("outbox")).out.splitlines()) == 1
+
+
+async def test_a_wrong_passphrase_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    async with exchange(tmp_path) as (pk, _):
+        (pk.home / "passphrase").write_bytes(b"something else")
+        editor = f"'{sys.executable}' -c 'raise SystemExit(1)'"
+        said = await replace(pk, environment={"EDITOR": editor}).at_terminal("post", answers={}, expect=2)
+        assert "wrong passphrase" in said
+        assert "the editor" not in said
 
 
 async def test_a_bulletin_of_a_stolen_key_is_marked(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Officer:
         )
 
     async def at_terminal(self, *words: str, answers: dict[str, str], expect: int = 0) -> str:
-        """The same at a terminal, where questions are answered as they come; all that it showed."""
+        """The same at a terminal; all that it showed. Each question is answered by its next letter as it comes."""
         ours, theirs = pty.openpty()
         child = await self.start(*words, ends=theirs)
         os.close(theirs)
@@ -82,7 +82,7 @@ class Officer:
 
 
 def _converse(terminal: int, answers: dict[str, str]) -> str:
-    """Read until the other side ends, and answer each question once."""
+    """Read until the other side ends; a question that comes again after its last letter is not answered."""
     said, asked = "", 0
     while True:
         try:
@@ -94,9 +94,10 @@ def _converse(terminal: int, answers: dict[str, str]) -> str:
         said += piece.decode(errors="replace")
         for question, answer in answers.items():
             at = said.find(question, asked)
-            if at >= 0 and said.find("[y/N]", at) >= 0:
-                asked = len(said)
-                os.write(terminal, answer.encode() + b"\n")
+            if at >= 0 and said.find("[y/N]", at) >= 0 and answer:
+                asked, answers[question] = len(said), answer[1:]
+                os.write(terminal, answer[0].encode() + b"\n")
+                break
 
 
 def officer(folder: Path, world: World, agency: str, seat: str = "desk", url: str = "") -> Officer:
