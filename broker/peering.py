@@ -24,7 +24,7 @@ from protocol.page import Part
 if TYPE_CHECKING:
     from broker.node import Node
 
-BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.2, 30.0
+BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.2, 5.0  # a bulletin waits as long when the link is back
 COMPLETE_SECONDS = 60.0  # between two times that missing bodies are asked for
 
 log = structlog.get_logger()

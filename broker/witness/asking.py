@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from broker.node import Node
 
 ASK_SECONDS = 0.5  # between two asks at least: checkpoints are a second apart, and none waits for the lane
-BACKOFF_SECONDS_MAX = 15.0
+BACKOFF_SECONDS_MAX = 5.0
 _REASON_CHARS_MAX = 200
 
 log = structlog.get_logger()
