@@ -30,10 +30,10 @@ class Editor:
             )
         self._template = template
         self._editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-        self._folder = tempfile.TemporaryDirectory(prefix="khunjerab-")
-        self._path = Path(self._folder.name) / "bulletin.toml"
 
     def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="khunjerab-")
+        self._path = Path(self._folder.name) / "bulletin.toml"
         self._path.write_text(self._template)
         return self
 

@@ -297,9 +297,14 @@ async def test_a_wrong_passphrase_is_told_before_anything_is_written(tmp_path: P
     async with exchange(tmp_path) as (pk, _):
         (pk.home / "passphrase").write_bytes(b"something else")
         editor = f"'{sys.executable}' -c 'raise SystemExit(1)'"
-        said = await replace(pk, environment={"EDITOR": editor}).at_terminal("post", answers={}, expect=2)
+        plain = tmp_path / "plain"
+        plain.mkdir()
+        said = await replace(pk, environment={"EDITOR": editor, "TMPDIR": str(plain)}).at_terminal(
+            "post", answers={}, expect=2
+        )
         assert "wrong passphrase" in said
         assert "the editor" not in said
+        assert not list(plain.iterdir())
 
 
 async def test_a_bulletin_of_a_stolen_key_is_marked(tmp_path: Path) -> None:
