@@ -19,6 +19,10 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def ask(question: str) -> bool:
-    """Whether whoever sits at the terminal says yes."""
+    """Whether whoever sits at the terminal says yes; to end the input says no."""
     err.print(f"{question} [y/N] ", end="", markup=False)
-    return input().strip().lower() in {"y", "yes"}
+    try:
+        return input().strip().lower() in {"y", "yes"}
+    except EOFError:
+        err.print()
+        return False

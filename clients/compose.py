@@ -67,7 +67,7 @@ class Order:
         blank = Order()
         for typed, value in values.items():
             name = "begins" if typed == "from" else typed.replace("-", "_")
-            if not hasattr(blank, name):
+            if name not in vars(blank):
                 raise UsageError(f"the file's {name!r} means nothing here", "khunjerab post --template prints one")
             wanted = getattr(blank, name)
             if isinstance(wanted, list):

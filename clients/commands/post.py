@@ -20,7 +20,7 @@ from clients.drafts import Draft
 from clients.errors import Declined, Unreachable, UsageError
 from clients.finding import find
 from clients.outbox import OPEN
-from clients.screen import emit, format_moment, out, say, warn
+from clients.screen import emit, format_moment, out, say, show_error, warn
 from clients.sending import AT_THE_DOOR, Logged
 from protocol.content import CATEGORIES, CERTAINTIES, SEVERITIES, URGENCIES
 from protocol.header import PRECEDENCES, STATUSES, Relation
@@ -154,12 +154,15 @@ def _editor() -> Editor:
 async def _written(editor: Editor, ready: Callable[[Order], Awaitable[Ready]]) -> Ready:
     """What is written in $EDITOR until it is ready to be sent: no mistake and no refusal costs a text."""
     with editor:
-        order = editor.order()
         while True:
+            editor.run()
             try:
-                return await ready(order)
+                written = compose.read_file(editor.path.name, _read(str(editor.path)))
+                return await ready(Order().merged(written))
             except (UsageError, Declined) as mistake:
-                order = editor.order_again(mistake)
+                show_error(mistake)
+                if not ask("Edit it again?"):
+                    raise Declined("not sent") from None
 
 
 async def _ready(client: Client, order: Order, *, partial: bool, sure: bool) -> Ready:

@@ -132,7 +132,8 @@ async def test_a_bulletin_comes_from_a_file(tmp_path: Path) -> None:
         assert titles == ["Convoy at risk between Dasu and Chilas", "From JSON", "From Markdown"]
         assert listed[1]["content"]["places"][0]["lat"] == 35.92
         assert listed[2]["content"]["versions"][0]["text"] == "# What\n\nwas seen"
-        assert "means nothing here" in (await pk("post", "-", stdin="nonsense = 1", expect=2)).err
+        for member in ("nonsense", "merged", "__class__"):
+            assert "means nothing here" in (await pk("post", "-", stdin=f"{member} = 'x'", expect=2)).err
 
 
 async def test_a_cancel_is_acknowledged_by_all_who_had_the_first(tmp_path: Path) -> None:
@@ -291,6 +292,28 @@ async def test_what_was_written_at_a_terminal_is_not_lost_by_a_mistake_in_it(tmp
         content = (await cn("inbox", "--json")).line["content"]
         assert content["versions"][0]["text"].startswith("Seen from the ridge")
         assert len((await pk("outbox")).out.splitlines()) == 1
+
+
+async def test_what_comes_while_somebody_writes_is_no_hindrance(tmp_path: Path) -> None:
+    """Another terminal of the same home receives and sends meanwhile; both stand. End of input says no."""
+    async with exchange(tmp_path) as (pk, cn):
+        said = {"cn-liaison": "pk-liaison", "Restricted//REL CHN, PAK": "内部//REL CHN, PAK"}
+        await cn(*(said.get(word, word) for word in EXERCISE), "--title", "while you wrote")
+        elsewhere = [sys.executable, "-m", "khunjerab", "--home", str(pk.home)]
+        elsewhere += ["--passphrase-file", str(pk.home / "passphrase")]
+        editor = tmp_path / "editor.py"
+        editor.write_text(
+            "import pathlib, subprocess, sys\npath = pathlib.Path(sys.argv[1])\ntext = path.read_text()\n"
+            f"subprocess.run({[*elsewhere, *EXERCISE, '--title', 'elsewhere']!r}, check=True)\n"
+            "path.write_text(text.replace('corridor', 'convoys').replace('Restricted//', 'Secret//'))\n"
+        )
+        terminal = replace(pk, environment={"EDITOR": f"'{sys.executable}' '{editor}'"})
+        await terminal.at_terminal("post", answers={"Send it?": "y"})
+        assert len((await cn("inbox", "--json")).lines) == 2
+        assert len((await pk("inbox", "--json")).lines) == 1
+        shown = await terminal.at_terminal("post", answers={"Send it?": "\x04", "Edit it again?": "\x04"}, expect=3)
+        assert "Traceback" not in shown
+        assert "not sent" in shown
 
 
 async def test_a_wrong_passphrase_is_told_before_anything_is_written(tmp_path: Path) -> None:
