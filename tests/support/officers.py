@@ -75,7 +75,9 @@ class Officer:
         ours, theirs = pty.openpty()
         child = await self.start(*words, ends=theirs)
         os.close(theirs)
+        end = asyncio.get_running_loop().call_later(_SECONDS_MAX, child.kill)  # where it asks what nobody answers
         said = await asyncio.to_thread(_converse, ours, dict(answers))
+        end.cancel()
         os.close(ours)
         assert await child.wait() == expect, said
         return said
