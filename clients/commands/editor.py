@@ -16,7 +16,8 @@ from clients.errors import Declined, UsageError
 class Editor:
     """A template in a file that only this user can read, and that is gone afterwards. A context manager.
 
-    Raises UsageError where there is no terminal to write at.
+    It lies in the session's own folder where there is one (XDG Base Directory: in memory, gone at logout), so that not
+    even a process that is killed leaves it on a disk. Raises UsageError where there is no terminal to write at.
     """
 
     def __init__(self, template: str) -> None:
@@ -28,7 +29,9 @@ class Editor:
         self._command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="khunjerab-")
+        session = os.environ.get("XDG_RUNTIME_DIR")
+        beside = session if session and Path(session).is_dir() else None
+        self._folder = tempfile.TemporaryDirectory(prefix="khunjerab-", dir=beside)
         self.path = Path(self._folder.name) / "bulletin.toml"
         self.path.write_bytes(self._template)
         return self

@@ -188,7 +188,7 @@ async def _post_or_pass_on(client: Client, submission: Submission, path: Path | 
         write_private(path, submission.encode(), replace=True)
         out.print(str(path), markup=False)
         command = "revoke" if isinstance(statement, Revocation) else "suspend"
-        say(f"{left} more signatures of {agency.nation} are needed: khunjerab keys {command} --sign {path.name}")
+        say(f"{left} more signatures of {agency.nation} are needed: khunjerab keys {command} --sign {path}")
         return
     receipt = await client.post_governance(submission)
     say(f"in force from {receipt.head.origin}#{receipt.index} on, and elsewhere once it is entered there")

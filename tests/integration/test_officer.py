@@ -265,11 +265,16 @@ async def test_an_editor_is_opened_at_a_terminal(tmp_path: Path) -> None:
             "text = 'nonsense = 1\\n' + text if broken else text.replace('nonsense = 1\\n', '')\n"
             "path.write_text(text.replace('corridor', 'convoys').replace('Restricted//', 'Secret//'))\n"
         )
-        terminal = replace(pk, environment={"EDITOR": f"'{sys.executable}' '{editor}'"})
+        session = tmp_path / "session"
+        session.mkdir()
+        terminal = replace(
+            pk, environment={"EDITOR": f"'{sys.executable}' '{editor}'", "XDG_RUNTIME_DIR": str(session)}
+        )
         said = await terminal.at_terminal("post", "--json", answers={"Edit it again?": "y", "Send it?": "y"})
         assert "means nothing here" in said
         assert len((await cn("inbox", "--json")).lines) == 1
-        assert not await asyncio.to_thread(Path((tmp_path / "where").read_text()).exists)
+        assert Path((tmp_path / "where").read_text()).is_relative_to(session), "in memory, where a session has a folder"
+        assert not list(session.iterdir())
         refused = await terminal.at_terminal("post", answers={"Edit it again?": "yn", "Send it?": "n"}, expect=3)
         assert "not sent" in refused
 
