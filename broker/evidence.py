@@ -138,7 +138,7 @@ class Evidence:
         exchange, storage = self._ledger.exchange, self._ledger.storage
         signed = []
         for directory in exchange.versions.values():
-            indexes = storage.body_indexes(directory.hash, Kind.DIRECTORY)
+            indexes = storage.directory_indexes(directory.hash)
             entry = storage.entry(indexes[0]) if indexes else None
             if entry is not None:
                 signed.append(Submission(Kind.DIRECTORY, entry.statement, entry.signatures, (), directory.encode()))

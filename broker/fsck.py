@@ -24,7 +24,8 @@ from keys.exchange import Exchange
 from keys.finding import Finding, Report, in_order
 from keys.owed import verifying
 from keys.replay import Step
-from protocol.entry import Entry
+from protocol.canonical import HASH_BYTES
+from protocol.entry import WRAP_BYTES, Entry
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.statements import GOVERNANCE, Acknowledgement, Bulletin
 from protocol.tiles import HEIGHT, WIDTH, Tile
@@ -36,25 +37,33 @@ _EXPECTED = """
 CREATE TEMP TABLE is_bulletin (sender, id, idx, digest);
 CREATE TEMP TABLE is_statement (digest, idx);
 CREATE TEMP TABLE is_delivery (agency, idx);
-CREATE TEMP TABLE is_wrap (idx, seat_key_id, sha256);
+CREATE TEMP TABLE is_wrap (idx, hashes);
 CREATE TEMP TABLE is_body (idx, sha256, expires);
 CREATE TEMP TABLE is_acknowledged (
     origin, idx, leaf, agency, state, time, PRIMARY KEY (origin, idx, leaf, agency, state)
 );
 CREATE TEMP TABLE is_tile (level, idx);
+CREATE TEMP TABLE by_hash (sha256, idx, PRIMARY KEY (sha256, idx)) WITHOUT ROWID;
 """
 _STORED = {  # what is stored, and which of the expected rows may be gone
     "bulletin": ("SELECT sender, id, idx, digest FROM bulletin", ""),
     "statement": ("SELECT digest, idx FROM statement", ""),
     "delivery": ("SELECT agency, idx FROM delivery", ""),
     "wrap": (
-        "SELECT idx, seat_key_id, sha256(data) FROM wrap",
+        "SELECT idx, wrap_hashes(wraps) FROM body WHERE wraps IS NOT NULL",
         "WHERE idx NOT IN (SELECT idx FROM body WHERE data IS NULL)",
     ),
     "body": ("SELECT idx, sha256, expires FROM body WHERE data IS NULL OR sha256(data) = sha256", ""),
     "acknowledged": ("SELECT origin, target AS idx, leaf, agency, state, time FROM acknowledged", ""),
     "tile": ("SELECT level, idx FROM tile", ""),
 }
+
+
+def _wrap_hashes(wraps: bytes) -> bytes:
+    """Of wraps as they are stored, each behind its seat's key id: the same with hashes for wraps."""
+    step = HASH_BYTES + WRAP_BYTES
+    each = [wraps[at : at + step] for at in range(0, len(wraps), step)]
+    return b"".join(one[:HASH_BYTES] + hashlib.sha256(one[HASH_BYTES:]).digest() for one in each)
 
 
 class Stored:
@@ -66,8 +75,10 @@ class Stored:
             raise NodeHomeError(f"no ledger at {path}")
         self.db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         self.db.create_function("sha256", 1, lambda data: hashlib.sha256(data).digest(), deterministic=True)
+        self.db.create_function("wrap_hashes", 1, _wrap_hashes, deterministic=True)
         self.db.executescript(_EXPECTED)
         self.db.execute("BEGIN")  # one snapshot, whatever the node does meanwhile
+        self.db.execute("INSERT INTO by_hash SELECT sha256, idx FROM body")
 
     @functools.cached_property
     def is_mirror(self) -> bool:
@@ -111,7 +122,8 @@ class Stored:
 
     def body(self, sha256: bytes) -> bytes | None:
         """By its recorded hash."""
-        row = self.db.execute("SELECT data FROM body WHERE sha256 = ? AND data IS NOT NULL", (sha256,)).fetchone()
+        query = "SELECT data FROM by_hash JOIN body USING (idx) WHERE by_hash.sha256 = ? AND data IS NOT NULL"
+        row = self.db.execute(query, (sha256,)).fetchone()
         return row[0] if row else None
 
 
@@ -165,9 +177,9 @@ class Check:
             readers = [addressee.agency for addressee in header.addressees]
             bundles = [exchange.bundle_of(addressee, entry.time) for addressee in header.addressees]
             seats = [seat.signing.key_id for bundle in bundles if bundle for seat in exchange.seats_of(bundle)]
-            wraps = [(index, seat, wrap.hash) for seat, wrap in zip(seats, statement.wraps, strict=True)]
+            wraps = b"".join(seat + wrap.hash for seat, wrap in zip(seats, statement.wraps, strict=True))
             self._db.execute("INSERT INTO is_bulletin VALUES (?, ?, ?, ?)", (header.sender, header.id, index, digest))
-            self._db.executemany("INSERT INTO is_wrap VALUES (?, ?, ?)", wraps)
+            self._db.execute("INSERT INTO is_wrap VALUES (?, ?)", (index, wraps))
             self._db.execute("INSERT INTO is_body VALUES (?, ?, ?)", (index, statement.body, header.expires))
         else:
             self._db.execute("INSERT INTO is_statement VALUES (?, ?)", (digest, index))

@@ -28,7 +28,7 @@ from protocol.login import decode_signed
 from protocol.page import parse_cursor
 from protocol.problem import Problem
 from protocol.promise import Word, decode_promise, decode_promises
-from protocol.statements import Bulletin, Kind
+from protocol.statements import Bulletin
 from protocol.treehead import Receipt
 
 VERSION = "0.1.0"
@@ -87,7 +87,7 @@ async def get_directory(request: web.Request) -> web.Response:
     node = node_of(request)
     wanted = request.match_info.get("version")
     directory = _version(node, wanted)
-    indexes = node.storage.body_indexes(directory.hash, Kind.DIRECTORY)
+    indexes = node.storage.directory_indexes(directory.hash)
     entry = node.storage.entry(indexes[0]) if indexes else None
     if entry is None:
         raise Problem("not-found", "there is no such directory version")
@@ -213,7 +213,7 @@ async def get_body(request: web.Request) -> web.Response:
     digest = bytes.fromhex(request.match_info["sha256"])
     refused = Problem("not-found", "there is no such body for you")
     for deliveries in node.pages.all():
-        for index in deliveries.shown.storage.body_indexes(digest, Kind.BULLETIN):
+        for index in deliveries.shown.storage.body_indexes(digest):
             entry = deliveries.shown.storage.entry(index) if deliveries.delivers(session, index) else None
             if entry is None:
                 continue

@@ -155,8 +155,11 @@ class Storage(Protocol):
     def body(self, index: int) -> bytes | None:
         """The body of a bulletin or a directory version; None where there is none or it is expunged."""
 
-    def body_indexes(self, sha256: bytes, kind: Kind) -> list[int]:
-        """The entries of this kind that a body belongs to, in order; still known after it is expunged.
+    def directory_indexes(self, sha256: bytes) -> list[int]:
+        """The entries that publish a directory version, in order."""
+
+    def body_indexes(self, sha256: bytes) -> list[int]:
+        """The bulletins that a body belongs to, in order; still known after it is expunged.
 
         Whoever has seen a body, or the draft of a directory, can post the same bytes as another bulletin's.
         """

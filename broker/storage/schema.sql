@@ -27,20 +27,19 @@ CREATE TABLE delivery (
     PRIMARY KEY (agency, idx)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE wrap (
-    idx         INTEGER NOT NULL,
-    seat_key_id BLOB NOT NULL,
-    data        BLOB NOT NULL
-) STRICT; -- with rowid: a row of 1.2 KiB in an index tree would take a page of its own
-CREATE INDEX wrap_by_entry ON wrap (idx);
--- A body that was expunged, or is missing from a restored ledger, is NULL. A directory's JSON never expires.
+-- A body with all its wraps, each after the key id of the seat it is for; both are NULL where they were expunged, or are
+-- missing from a restored ledger or a mirror. A directory's JSON has no wraps and never expires.
 CREATE TABLE body (
     idx     INTEGER PRIMARY KEY,
     sha256  BLOB NOT NULL,
     expires INTEGER,
+    wraps   BLOB,
     data    BLOB
 ) STRICT;
-CREATE INDEX body_by_hash ON body (sha256);
+-- Hashes fall anywhere: in parts of 4,096 entries new ones dirty the few pages of the last part, however large the ledger.
+-- A lookup asks part after part: 0.7 ms in a million.
+CREATE INDEX body_by_hash ON body (idx >> 12, sha256) WHERE expires IS NOT NULL;
+CREATE INDEX directory_by_hash ON body (sha256) WHERE expires IS NULL;
 CREATE INDEX body_by_end ON body (expires) WHERE expires IS NOT NULL AND data IS NOT NULL;
 
 CREATE TABLE acknowledged (

@@ -28,13 +28,15 @@ from broker.storage.contract import (
     Together,
 )
 from keys.judge import First
-from protocol.entry import Entry
+from protocol.canonical import HASH_BYTES
+from protocol.entry import WRAP_BYTES, Entry
 from protocol.statements import Kind
 
 SCHEMA_VERSION = 1
 CHECKPOINTS_KEPT = 64
 _BUSY_SECONDS = 5.0
-_ROWS_A_STATEMENT_MAX = 1024  # of at most five values; SQLite binds 32,766
+_ROWS_A_STATEMENT_MAX = 1024  # of at most six values; SQLite binds 32,766
+_HELD_BYTES = HASH_BYTES + WRAP_BYTES  # a wrap behind the key id of its seat
 
 
 def create(path: Path, *more: str) -> None:
@@ -75,6 +77,19 @@ def _insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[object, ...]
         values = f"({', '.join('?' * len(part[0]))})"
         statement = f"INSERT {into} VALUES {', '.join([values] * len(part))}"  # noqa: S608 - our own names
         db.execute(statement, list(chain.from_iterable(part)))
+
+
+def _joined(wraps: Sequence[StoredWrap]) -> bytes | None:
+    """One column of them: a row for each would double the rows of a bulletin, and they come and go together."""
+    return b"".join([part for wrap in wraps for part in (wrap.seat_key_id, wrap.data)]) or None
+
+
+def _split(joined: bytes | None) -> list[StoredWrap]:
+    held = joined or b""
+    return [
+        StoredWrap(held[at : at + HASH_BYTES], held[at + HASH_BYTES : at + _HELD_BYTES])
+        for at in range(0, len(held), _HELD_BYTES)
+    ]
 
 
 def copy_ledger(source: Path, target: Path) -> None:
@@ -152,8 +167,8 @@ class SqliteStorage:
         _insert(db, "INTO bulletin", [(*e.bulletin, e.index, e.digest) for e in entries if e.bulletin])
         _insert(db, "INTO statement", [(e.digest, e.index) for e in entries if e.digest and not e.bulletin])
         _insert(db, "INTO delivery", [(reader, e.index) for e in entries for reader in e.readers])
-        _insert(db, "INTO wrap", [(e.index, wrap.seat_key_id, wrap.data) for e in entries for wrap in e.wraps])
-        _insert(db, "INTO body", [(e.index, e.body_hash, e.expires, e.body) for e in entries if e.body_hash])
+        bodies = [(e.index, e.body_hash, e.expires, _joined(e.wraps), e.body) for e in entries if e.body_hash]
+        _insert(db, "INTO body", bodies)
         lines = [(a.origin, a.index, a.leaf, a.agency, a.state, a.time) for e in entries for a in e.acknowledged]
         _insert(db, "OR IGNORE INTO acknowledged", lines)
         _insert(db, "INTO tile", [(tile.level, tile.index, tile.data, tile.root) for tile in tiles])
@@ -166,16 +181,13 @@ class SqliteStorage:
     def expunge(self, indexes: Sequence[int]) -> None:
         """The hash of a body stays, so that 410 can be told from 404. secure_delete overwrites what was there."""
         with self._transaction() as db:
-            db.executemany("DELETE FROM wrap WHERE idx = ?", [(index,) for index in indexes])
-            db.executemany("UPDATE body SET data = NULL WHERE idx = ?", [(index,) for index in indexes])
+            db.executemany("UPDATE body SET wraps = NULL, data = NULL WHERE idx = ?", [(index,) for index in indexes])
 
     def fill(self, index: int, wraps: Sequence[StoredWrap], body: bytes) -> None:
         """What is there stays."""
         with self._transaction() as db:
-            db.executemany(
-                "INSERT OR IGNORE INTO wrap VALUES (?, ?, ?)", [(index, w.seat_key_id, w.data) for w in wraps]
-            )
-            db.execute("UPDATE body SET data = ? WHERE idx = ? AND data IS NULL", (body, index))
+            missing = "UPDATE body SET wraps = ?, data = ? WHERE idx = ? AND data IS NULL"
+            db.execute(missing, (_joined(wraps), body, index))
 
     def record_root(self, size: int, root: bytes) -> None:
         """Kept beside every root before it."""
@@ -277,8 +289,12 @@ class SqliteStorage:
 
     def directory(self, sha256: bytes) -> bytes | None:
         """Directory JSON is a body like another, and never expunged."""
-        query = "SELECT body.data FROM body JOIN entry USING (idx) WHERE sha256 = ? AND kind = ?"
-        return self._one(query, sha256, int(Kind.DIRECTORY))
+        return self._one("SELECT data FROM body WHERE sha256 = ? AND expires IS NULL", sha256)
+
+    def directory_indexes(self, sha256: bytes) -> list[int]:
+        """By index on the hash."""
+        query = "SELECT idx FROM body WHERE sha256 = ? AND expires IS NULL ORDER BY idx"
+        return [row[0] for row in self._rows(query, sha256)]  # type: ignore[misc]
 
     def deliveries(self, agency: str | None, start: int, stop: int, limit: int) -> list[int]:
         """Two ranges of one index, merged."""
@@ -290,39 +306,35 @@ class SqliteStorage:
         return sorted(row[0] for row in mine + everyones)[:limit]  # type: ignore[type-var, return-value]
 
     def wrap(self, index: int, seat_key_id: bytes) -> bytes | None:
-        """By primary key."""
-        return self._one("SELECT data FROM wrap WHERE idx = ? AND seat_key_id = ?", index, seat_key_id)
+        """Out of the row that has them all."""
+        return next((wrap.data for wrap in self.wraps(index) if wrap.seat_key_id == seat_key_id), None)
 
     def wraps(self, index: int) -> list[StoredWrap]:
         """By primary key."""
-        rows = self._rows("SELECT seat_key_id, data FROM wrap WHERE idx = ?", index)
-        return [StoredWrap(*row) for row in rows]  # type: ignore[arg-type]
+        return _split(self._one("SELECT wraps FROM body WHERE idx = ?", index))
 
     def together(self, start: int, stop: int, body_bytes_max: int) -> list[Together]:
-        """Two ranges, of entries with their bodies and of wraps."""
-        wraps: dict[object, list[StoredWrap]] = {}
-        of = "SELECT idx, seat_key_id, data FROM wrap WHERE idx >= ? AND idx < ? ORDER BY idx, rowid"
-        for index, *wrap in self._rows(of, start, stop):
-            wraps.setdefault(index, []).append(StoredWrap(*wrap))  # type: ignore[arg-type]
+        """One range of two tables."""
         query = (
             "SELECT idx, entry.data, CASE WHEN kind = ? OR length(body.data) <= ? THEN body.data END, "
-            "coalesce(length(body.data), 0) FROM entry LEFT JOIN body USING (idx) "
+            "coalesce(length(body.data), 0), wraps FROM entry LEFT JOIN body USING (idx) "
             "WHERE idx >= ? AND idx < ? ORDER BY idx"
         )
         rows = self._rows(query, int(Kind.DIRECTORY), body_bytes_max, start, stop)
         return [
-            Together(index, data, body, length, tuple(wraps.get(index, ())))  # type: ignore[arg-type]
-            for index, data, body, length in rows
+            Together(index, data, body, length, tuple(_split(wraps)))  # type: ignore[arg-type]
+            for index, data, body, length, wraps in rows
         ]
 
     def body(self, index: int) -> bytes | None:
         """NULL where expunged."""
         return self._one("SELECT data FROM body WHERE idx = ?", index)
 
-    def body_indexes(self, sha256: bytes, kind: Kind) -> list[int]:
-        """By index on the hash."""
-        query = "SELECT idx FROM body JOIN entry USING (idx) WHERE sha256 = ? AND kind = ? ORDER BY idx"
-        return [row[0] for row in self._rows(query, sha256, int(kind))]  # type: ignore[misc]
+    def body_indexes(self, sha256: bytes) -> list[int]:
+        """In each part of the index on the hash."""
+        parts = "WITH RECURSIVE part (n) AS (VALUES (0) UNION ALL SELECT n + 1 FROM part WHERE n < ?)"
+        found = "SELECT idx FROM part CROSS JOIN body ON idx >> 12 = n AND sha256 = ? AND expires IS NOT NULL"
+        return [row[0] for row in self._rows(f"{parts} {found}", self.size() >> 12, sha256)]  # type: ignore[misc]
 
     def acknowledged(self, origin: str, index: int) -> list[AcknowledgedLine]:
         """Earliest first."""

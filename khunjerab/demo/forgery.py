@@ -15,6 +15,7 @@ import msgspec
 BULLETIN = 1
 TIME_FIELD = 3
 HOUR_MS = 3_600_000
+KEY_ID_BYTES, HELD_BYTES = 32, 32 + 1176  # a wrap is kept behind the key id of its seat
 
 
 def bulletins_of(ledger: Path) -> list[int]:
@@ -28,14 +29,9 @@ def envelope_of(ledger: Path, index: int) -> bytes:
     with closing(sqlite3.connect(ledger)) as db:
         (data,) = db.execute("SELECT data FROM entry WHERE idx = ?", (index,)).fetchone()
         kind, statement, signatures, _, _ = msgspec.msgpack.decode(data)
-        wraps = {
-            hashlib.sha256(wrap).digest(): wrap
-            for (wrap,) in db.execute("SELECT data FROM wrap WHERE idx = ?", (index,))
-        }
-        (body,) = db.execute("SELECT data FROM body WHERE idx = ?", (index,)).fetchone()
-    _, hashes, _ = msgspec.msgpack.decode(statement)
-    ordered = b"".join(wraps[digest] for _, digest in hashes)
-    return msgspec.msgpack.encode([bytes([kind]), statement, signatures, ordered, body])
+        held, body = db.execute("SELECT wraps, data FROM body WHERE idx = ?", (index,)).fetchone()
+    wraps = b"".join(held[at + KEY_ID_BYTES : at + HELD_BYTES] for at in range(0, len(held), HELD_BYTES))
+    return msgspec.msgpack.encode([bytes([kind]), statement, signatures, wraps, body])
 
 
 def backdate(ledger: Path, index: int) -> None:

@@ -24,7 +24,6 @@ from broker.publisher import Publisher
 from broker.storage.contract import Halt
 from broker.storage.sqlite import SqliteStorage
 from protocol.entry import Entry
-from protocol.statements import Kind
 from tests.support.altering import replace
 from tests.support.checks import check_ledger
 from tests.support.faulty import READS
@@ -234,7 +233,8 @@ def test_a_read_that_fails_is_an_error_of_the_store(site: Site) -> None:
         **dict.fromkeys(("size", "governance", "newest_recorded", "newest_published", "halted", "bytes_used"), ()),
         **dict.fromkeys(("entry", "wraps", "body"), (9,)),
         **dict.fromkeys(("seen", "directory"), (bytes(32),)),
-        "body_indexes": (bytes(32), Kind.BULLETIN),
+        "body_indexes": (bytes(32),),
+        "directory_indexes": (bytes(32),),
         "first": ("pk-liaison", bytes(16)),
         "firsts": ([("pk-liaison", bytes(16))],),
         "deliveries": ("pk-liaison", 0, 9, 9),

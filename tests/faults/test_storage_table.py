@@ -37,7 +37,8 @@ from tests.support.world import ORIGINS, World, admit, line_about, open_ledger
 LOADED = 262  # bulletins that are there already: enough for a full tile
 ON_THE_WAY = (
     *("append", "record_root", "publish", "reread", "newest_recorded", "first", "firsts", "seen", "entry"),
-    *("entry_bytes", "deliveries", "wrap", "body", "body_indexes", "acknowledged", "expirable"),
+    *("entry_bytes", "deliveries", "wrap", "body", "body_indexes", "directory_indexes"),
+    *("acknowledged", "expirable"),
 )
 WHEN_RELOADING = ("size", "leaf_hashes", "tile_roots", "tile", "governance", "halted", "directory", "entry", "seen")
 AT_THE_START = (*WHEN_RELOADING, "newest_recorded", "newest_published", "reread", "expirable")
@@ -97,6 +98,7 @@ class Site:
             f"/v1/deliveries?after={ORIGINS['PK']}={LOADED}",
             f"/v1/bulletins/{format_id(header.sender, header.id)}",
             f"/v1/bodies/{Bulletin.decode(first.statement).body.hex()}",
+            "/v1/directory",
         ]
         asked = [self.reader.ask("GET", path) for path in paths]
         tiles = [self.auditor.ask("GET", f"/tile/{name}") for name in ("entries/001.p/5", "0/000")]

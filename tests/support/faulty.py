@@ -31,6 +31,7 @@ READS = (
         "together",
         "body",
         "body_indexes",
+        "directory_indexes",
         "acknowledged",
         "expirable",
     ),

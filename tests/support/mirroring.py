@@ -101,7 +101,7 @@ class Site:
         """A body and its wraps, as the peer's route gives them."""
         self.asked.append(sha256)
         storage = self.ledger.storage
-        index = next(iter(storage.body_indexes(sha256, Kind.BULLETIN)), None)
+        index = next(iter(storage.body_indexes(sha256)), None)
         body = storage.body(index) if index is not None else None
         return (body, b"".join(w.data for w in storage.wraps(index))) if body and index is not None else None
 

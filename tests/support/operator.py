@@ -33,7 +33,7 @@ ORIGIN = ORIGINS["PK"]
 NEXT_BUNDLE, REVOCATION, NEXT_DIRECTORY, SUSPENSION, LIFTING, THIRD_BUNDLE = 600, 800, 1000, 1100, 1200, 1400
 CHECKPOINTS = (500, 1000, 1500, ENTRIES)
 REVOKED = "pk-liaison/duty"
-TABLES = ("entry", "bulletin", "statement", "delivery", "wrap", "body")  # what is kept by index
+TABLES = ("entry", "bulletin", "statement", "delivery", "body")  # what is kept by index
 
 
 def time_of(index: int) -> int:

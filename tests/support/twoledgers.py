@@ -216,7 +216,7 @@ class NodeOfOne:
     async def body(self, sha256: bytes) -> tuple[bytes, bytes | None]:
         """From whichever ledger has it."""
         for ledger in self._two.ledgers.values():
-            index = next(iter(ledger.storage.body_indexes(sha256, Kind.BULLETIN)), None)
+            index = next(iter(ledger.storage.body_indexes(sha256)), None)
             if index is not None and sha256 not in self.withheld:
                 return ledger.storage.body(index) or b"", ledger.storage.wrap(index, self._client.key.public.key_id)
         raise Declined("withheld: not now", code="withheld")
