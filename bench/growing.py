@@ -13,14 +13,16 @@ from pathlib import Path
 
 from bench.carried import READER, SENDER
 from broker.ledger import Ledger
+from broker.publisher import Publisher
 from broker.storage import sqlite
+from broker.writer import GROUP_ENTRIES_MAX
 from protocol.entry import WRAP_BYTES, Submission
 from protocol.names import new_bulletin_id
 from protocol.signing import Signature, encode_signatures
 from protocol.statements import Bulletin, Kind, WrapHash
 from protocol.times import DAY_MS
 from tests.support.live import now_ms
-from tests.support.world import ORIGINS, World, label, signing_key
+from tests.support.world import ORIGINS, World, label, node_keys, signing_key
 
 GROUP = 64
 BODY_BYTES = 1096  # what the bench's content comes to
@@ -32,6 +34,7 @@ class Grower:
 
     def __init__(self, path: Path, world: World) -> None:
         self.ledger = Ledger(sqlite.SqliteStorage(path), ORIGINS["PK"], world.pin, signing_key("PK"))
+        self._publisher = Publisher(self.ledger, node_keys("PK").log)
         created = now_ms()
         self._header = world.header(SENDER, (READER,), label=label("Restricted"), created=created)
         self._header = self._header.replace(expires=created + DAY_MS)
@@ -45,9 +48,9 @@ class Grower:
         return self.ledger.tree.size
 
     def grow_to(self, size: int) -> None:
-        """Append until there are so many."""
+        """Append until there are so many, in groups as large as a node's can be."""
         while self.size < size:
-            self.append(self.submissions(min(GROUP, size - self.size)))
+            self.append(self.submissions(min(GROUP_ENTRIES_MAX, size - self.size)))
 
     def submissions(self, count: int) -> list[Submission]:
         """New ones, each under its own id."""
@@ -64,7 +67,7 @@ class Grower:
         return Submission(Kind.BULLETIN, statement, self._signatures, wraps, body)
 
     def append(self, submissions: list[Submission]) -> None:
-        """Judge, build, commit, promise. The WAL is moved into the file now and then, as a node's other thread does."""
+        """Judge, build, commit, promise; now and then what a node's other threads do."""
         staged = [self.ledger.stage(one, now_ms()) for one in submissions]
         built = self.ledger.build(staged)
         self.ledger.commit(built)
@@ -74,7 +77,8 @@ class Grower:
             self.settle()
 
     def settle(self) -> None:
-        """Move the WAL into the file."""
+        """Sign a checkpoint over what there is, and move the WAL into the file."""
+        self._publisher.publish(self._publisher.derive(), int(time.time()))
         storage = self.ledger.storage
         assert isinstance(storage, sqlite.SqliteStorage)
         storage.checkpoint_wal()

@@ -79,8 +79,7 @@ def _cost(size: int, costs: dict[int, list[float]]) -> Figure:
 
 
 def _starts(home: Path, world: World, rounds: int, posts: int) -> list[Started]:
-    """But the first, which reads every entry again before it signs a checkpoint over what was grown."""
-    return [asyncio.run(_start(home, world, sealed(world, posts))) for _ in range(rounds + 1)][1:]
+    return [asyncio.run(_start(home, world, sealed(world, posts))) for _ in range(rounds)]
 
 
 def _grown(folder: Path, world: World, sizes: list[int]) -> dict[int, Path]:

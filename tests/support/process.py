@@ -23,7 +23,7 @@ from tests.support.live import PASSPHRASE, free_port, now_ms
 from tests.support.world import World, admit, origin_of, seed, signing_key
 
 _CHEAP_MEMORY_BYTES = 64 * 1024  # Argon2id for a passphrase of nobody
-_SECONDS_TO_START = 300  # the first start over a ledger that was grown by millions reads all of it
+_SECONDS_TO_START = 60
 _POLL_SECONDS = 0.02
 
 
