@@ -44,7 +44,8 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     ours = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-    for source in {Path(path) for path in site.getsitepackages()}:
+    sources = {Path(path) for path in site.getsitepackages()}
+    for source in filter(Path.is_dir, sources):  # Debian names some that are not there
         for path in source.iterdir():
             if path.suffix != ".pth" and "khunjerab" not in path.name and not (ours / path.name).exists():
                 (ours / path.name).symlink_to(path)
