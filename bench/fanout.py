@@ -70,10 +70,10 @@ class Fanned(NamedTuple):
     bytes_a_connection: float
 
 
-def fanout(rounds: int, count: int) -> list[Figure]:
+def fanout(suite: int, rounds: int, count: int) -> list[Figure]:
     """Rows; in each round ours, ours with one more that reads nothing, and NATS."""
     world = _world()
-    messages, before = _sealed(world, count, CONTENT), _sealed(world, BEFORE, LONG)
+    messages, before = _sealed(world, count, CONTENT, suite), _sealed(world, BEFORE, LONG, suite)
     ours, stuck, theirs = [], [], []
     for turn in range(rounds):
         for slow in (False, True) if turn % 2 else (True, False):
@@ -83,7 +83,7 @@ def fanout(rounds: int, count: int) -> list[Figure]:
         theirs.append(_run(Nats(always=False), world, messages, [], stuck=False))
     return [
         Figure(
-            f"{CONNECTIONS:,} connections of {AGENCIES} agencies, one publisher: of NATS's deliveries",
+            f"{CONNECTIONS:,} connections of {AGENCIES} agencies, one publisher, suite {suite}: of NATS's deliveries",
             [a.rate / b.rate for a, b in zip(ours, theirs, strict=True)], MUST, AIM,
             detail={
                 "khunjerab/s": statistics.median(a.rate for a in ours),
@@ -101,7 +101,8 @@ def fanout(rounds: int, count: int) -> list[Figure]:
         ),
         Figure(
             "the same, and one subscriber that is stuck: of the others' rate without it",
-            [b.rate / a.rate for a, b in zip(ours, stuck, strict=True)], STUCK_MUST, STUCK_AIM,
+            [b.rate / a.rate for a, b in zip(ours, stuck, strict=True)],
+            STUCK_MUST, STUCK_AIM,
         ),
     ]  # fmt: skip
 
@@ -115,10 +116,11 @@ def _world() -> World:
     return world_of_today(agencies=agencies, feeds=(feed,), policy=plenty)
 
 
-def _sealed(world: World, count: int, content: Content) -> list[Submission]:
+def _sealed(world: World, count: int, content: Content, suite: int) -> list[Submission]:
     created = now_ms()
     readers = [one.id for one in world.directory.agencies if one.id != SENDER]
-    header = world.header(SENDER, readers, label=label("Restricted"), created=created, expires=created + DAY_MS)
+    until = created + DAY_MS
+    header = world.header(SENDER, readers, suite=suite, label=label("Restricted"), created=created, expires=until)
     seats, key = world.seats(header), signing_key(f"{SENDER}/desk")
     ids = [new_bulletin_id(created + number, seed(f"fan/{created}/{number}", 10).reveal()) for number in range(count)]
     return [sealing.seal(header.replace(id=id_), content, seats, key) for id_ in ids]

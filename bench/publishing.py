@@ -46,7 +46,7 @@ class Published(NamedTuple):
         return cls(len(messages) / seconds, used / len(messages) * 1e6)
 
 
-def publishing(rounds: int, count: int) -> list[Figure]:
+def publishing(suite: int, rounds: int, count: int) -> list[Figure]:
     """Two rows: our side on a stream, and in posts of 16, four at a time."""
     world = bench_world()
     ours, peer = Khunjerab(world, SENDER, READER), Nats(always=True)
@@ -57,12 +57,14 @@ def publishing(rounds: int, count: int) -> list[Figure]:
     }
     runs = defaultdict[str, list[Published]](list)
     for _ in range(rounds):
-        sealer = Sealer(world, 1)
+        sealer = Sealer(world, suite)
         messages = [sealer.seal()[1] for _ in range(count)]
         for name, (carrier, way) in ways.items():
             runs[name].append(Published.over(way, carrier, messages))
     theirs = runs.pop(peer.name)
-    return [_figure(name, runs[name], peer.name, theirs, aimed=name == "over a stream") for name in runs]
+    return [
+        _figure(f"{name}, suite {suite}", runs[name], peer.name, theirs, aimed=name == "over a stream") for name in runs
+    ]
 
 
 def _figure(name: str, ours: list[Published], peer: str, theirs: list[Published], *, aimed: bool) -> Figure:

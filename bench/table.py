@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rich.console import Console
@@ -38,6 +38,10 @@ class Figure:
         if median is None or self.must is None:
             return None
         return median <= self.must if self.at_most else median >= self.must
+
+    def only_told(self) -> Figure:
+        """The same, of which nothing is asked."""
+        return replace(self, must=None, aim=None)
 
     def to_json(self) -> dict[str, Any]:
         """For the results file."""

@@ -78,7 +78,6 @@ class Stored:
         self.db.create_function("wrap_hashes", 1, _wrap_hashes, deterministic=True)
         self.db.executescript(_EXPECTED)
         self.db.execute("BEGIN")  # one snapshot, whatever the node does meanwhile
-        self.db.execute("INSERT INTO by_hash SELECT sha256, idx FROM body")
 
     @functools.cached_property
     def is_mirror(self) -> bool:
@@ -117,14 +116,22 @@ class Stored:
         return b"".join(row[0] for row in self.db.execute(query, values))
 
     def directory(self, sha256: bytes) -> bytes | None:
-        """A body like another."""
-        return self.body(sha256)
+        """By the store's own index: there are few."""
+        query = "SELECT data FROM body WHERE sha256 = ? AND expires IS NULL AND data IS NOT NULL"
+        row = self.db.execute(query, (sha256,)).fetchone()
+        return row[0] if row else None
 
     def body(self, sha256: bytes) -> bytes | None:
         """By its recorded hash."""
         query = "SELECT data FROM by_hash JOIN body USING (idx) WHERE by_hash.sha256 = ? AND data IS NOT NULL"
-        row = self.db.execute(query, (sha256,)).fetchone()
+        row = self._by_hash.execute(query, (sha256,)).fetchone()
         return row[0] if row else None
+
+    @functools.cached_property
+    def _by_hash(self) -> sqlite3.Connection:
+        """The file with one index over all hashes: its own is in parts, for those who ask for a few."""
+        self.db.execute("INSERT INTO by_hash SELECT sha256, idx FROM body")
+        return self.db
 
 
 class Check:
