@@ -34,8 +34,7 @@ def audit(suite: int, rounds: int, entries: int) -> list[Figure]:
     return [
         Figure(
             f"audit of {entries:,} entries, suite {suite}: share of two cores' Ed25519 verification",
-            [rate / floor for rate, floor in zip(rates, signatures, strict=True)],
-            MUST, AIM,
+            [rate / floor for rate, floor in zip(rates, signatures, strict=True)], MUST, AIM,
             detail={"entries/s": statistics.median(rates), "signatures/s": statistics.median(signatures)},
         )
     ]  # fmt: skip

@@ -101,8 +101,7 @@ def fanout(suite: int, rounds: int, count: int) -> list[Figure]:
         ),
         Figure(
             "the same, and one subscriber that is stuck: of the others' rate without it",
-            [b.rate / a.rate for a, b in zip(ours, stuck, strict=True)],
-            STUCK_MUST, STUCK_AIM,
+            [b.rate / a.rate for a, b in zip(ours, stuck, strict=True)], STUCK_MUST, STUCK_AIM,
         ),
     ]  # fmt: skip
 

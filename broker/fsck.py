@@ -50,7 +50,7 @@ _STORED = {  # what is stored, and which of the expected rows may be gone
     "statement": ("SELECT digest, idx FROM statement", ""),
     "delivery": ("SELECT agency, idx FROM delivery", ""),
     "wrap": (
-        "SELECT idx, wrap_hashes(wraps) FROM body WHERE wraps IS NOT NULL",
+        "SELECT idx, CASE WHEN data IS NULL THEN x'' ELSE wrap_hashes(wraps) END FROM body WHERE wraps IS NOT NULL",
         "WHERE idx NOT IN (SELECT idx FROM body WHERE data IS NULL)",
     ),
     "body": ("SELECT idx, sha256, expires FROM body WHERE data IS NULL OR sha256(data) = sha256", ""),

@@ -13,6 +13,14 @@ from typing import Self
 from clients.errors import Declined, UsageError
 
 
+def _folder_of_its_own() -> tempfile.TemporaryDirectory[str]:
+    """In the session's folder; in the common one where that is missing, or is another user's, as after ``su``."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="khunjerab-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)
+    except OSError:
+        return tempfile.TemporaryDirectory(prefix="khunjerab-")
+
+
 class Editor:
     """A template in a file that only this user can read, and that is gone afterwards. A context manager.
 
@@ -29,9 +37,7 @@ class Editor:
         self._command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
 
     def __enter__(self) -> Self:
-        session = os.environ.get("XDG_RUNTIME_DIR")
-        beside = session if session and Path(session).is_dir() else None
-        self._folder = tempfile.TemporaryDirectory(prefix="khunjerab-", dir=beside)
+        self._folder = _folder_of_its_own()
         self.path = Path(self._folder.name) / "bulletin.toml"
         self.path.write_bytes(self._template)
         return self

@@ -425,6 +425,7 @@ TABLES = {
     "delivery gone": ("DELETE FROM delivery WHERE idx = 1003", (1003, "table-delivery")),
     "delivery too many": ("INSERT INTO delivery VALUES ('cn-embassy', 1003)", (1003, "table-delivery")),
     "wrap": ("UPDATE body SET wraps = zeroblob(length(wraps)) WHERE idx = 1003", (1003, "table-wrap")),
+    "wraps that outlive their body": ("UPDATE body SET data = NULL WHERE idx = 1003", (1003, "table-wrap")),
     "wrap gone": ("UPDATE body SET wraps = NULL WHERE idx = 1999", (1999, "table-wrap")),
     "body of another": ("UPDATE body SET sha256 = zeroblob(32) WHERE idx = 1003", (1003, "table-body")),
     "body that ends later": ("UPDATE body SET expires = expires + 1 WHERE idx = 7", (7, "table-body")),
