@@ -15,8 +15,8 @@ from bench.load import Run, drive, request_of
 from bench.messages import bench_world, sealed
 from bench.table import Figure
 from clients.transport import Wire
+from khunjerab.demo.ports import free_port
 from protocol.entry import Submission, encode_batch
-from tests.support.live import free_port
 from tests.support.process import NodeProcess, make_home
 from tests.support.world import ORIGINS, World, signing_key
 

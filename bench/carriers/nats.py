@@ -15,8 +15,8 @@ import nats
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StorageType, StreamConfig
 
 from bench.carriers.contract import Arrived, Publish, Served, arrived, end
+from khunjerab.demo.ports import free_port
 from protocol.entry import Submission
-from tests.support.live import free_port
 
 STREAM = "bulletins"
 _CONFIG = StreamConfig(STREAM, subjects=[STREAM], storage=StorageType.FILE)

@@ -13,8 +13,8 @@ from typing import Any
 
 from bench.carriers.contract import Arrived, Publish, Served, arrived, end
 from bench.carriers.nats import wait_for
+from khunjerab.demo.ports import free_port
 from protocol.entry import Submission
-from tests.support.live import free_port
 
 SERVER = shutil.which("redis-server")
 STREAM = b"bulletins"

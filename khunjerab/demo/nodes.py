@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import subprocess
 import time
 import urllib.request
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from khunjerab.demo.ports import free_port
 from khunjerab.demo.shell import DemoFailed, Shell
 
 READY_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 20
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class NodeProcess:

@@ -17,9 +17,10 @@ from broker.node import Node
 from broker.witness.asking import Away
 from broker.witness.roster import AskedWitness
 from broker.witness.witness import Answer
+from khunjerab.demo.ports import free_port
 from protocol.times import DAY_MS
 from tests.support.door import logged_in, post, refusal, until
-from tests.support.live import free_port, live_node, now_ms, world_of_today
+from tests.support.live import live_node, now_ms, world_of_today
 from tests.support.pair import live_pair
 from tests.support.world import ORIGINS
 

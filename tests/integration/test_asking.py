@@ -20,6 +20,7 @@ from broker.witness.store import WitnessStore
 from broker.witness.witness import Answer, Witness, holds_nothing_to_compare
 from keys.lognote import CosignerKeys
 from keys.witnessing import policy_of, witnessed
+from khunjerab.demo.ports import free_port
 from khunjerab.reach import reach_with
 from khunjerab.witnesses import HttpWitness
 from protocol.addcheckpoint import AddCheckpoint, decode_lines, encode_lines
@@ -30,7 +31,7 @@ from protocol.statements import Bulletin
 from protocol.tlogpolicy import Policy
 from tests.support.caller import Caller
 from tests.support.door import logged_in, post, until
-from tests.support.live import free_port, live_node, now_ms, world_of_today
+from tests.support.live import live_node, now_ms, world_of_today
 from tests.support.submitting import KnownLogs, cosigner_keys
 from tests.support.world import ORIGINS, World, node_keys
 

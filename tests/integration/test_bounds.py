@@ -19,9 +19,10 @@ from broker.subscribers import Subscriber
 from clients.errors import Declined
 from clients.transport import Wire
 from keys.secret import Secret
+from khunjerab.demo.ports import free_port
 from khunjerab.reach import reach_with
 from tests.support.door import logged_in, post, until
-from tests.support.live import PASSPHRASE, free_port, live_node, world_of_today
+from tests.support.live import PASSPHRASE, live_node, world_of_today
 from tests.support.world import ORIGINS, node_keys, signing_key
 
 

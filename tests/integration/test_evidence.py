@@ -15,11 +15,12 @@ from broker.evidence import FILES_PER_LOG_MAX, LOOKED_INTO_PER_MINUTE, Evidence
 from broker.http import server
 from clients.transport import Wire
 from keys.fork import Fork, check
+from khunjerab.demo.ports import free_port
 from protocol.addcheckpoint import AddCheckpoint
 from protocol.note import Note
 from protocol.tiles import TilePath
 from tests.support.forks import SIZE, History, honest, rewritten
-from tests.support.live import free_port, live_node, world_of_today
+from tests.support.live import live_node, world_of_today
 from tests.support.trees import tiles_of
 from tests.support.world import ORIGINS, World, open_ledger
 

@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from khunjerab.demo.ports import free_port
 from tests.integration.test_outbox import Withholding
-from tests.support.live import free_port, live_node, world_of_today
+from tests.support.live import live_node, world_of_today
 from tests.support.officers import Officer, officer
 
 POST = ("post", "--to", "cn-liaison", "--feed", "convoys", "--label", "Restricted//REL CHN, PAK")

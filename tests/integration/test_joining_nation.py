@@ -9,13 +9,14 @@ from pathlib import Path
 
 from broker.peer import PeerConfig, save_peers
 from clients.transport import Wire
+from khunjerab.demo.ports import free_port
 from protocol.page import Item
 from protocol.parties import Node as ListedNode
 from protocol.sigfile import write_signature
 from protocol.signing import decode_signatures
 from tests.integration.test_node_commands import typed
 from tests.support.door import post, until
-from tests.support.live import PASSPHRASE, free_port, now_ms
+from tests.support.live import PASSPHRASE, now_ms
 from tests.support.pair import live_pair, world_of_two
 from tests.support.process import NodeProcess
 from tests.support.three import NATIONS, enter, is_witnessed, with_the_third

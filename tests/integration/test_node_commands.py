@@ -23,10 +23,11 @@ from clients.auditor import export_ledger
 from clients.copies import Copy
 from clients.transport import Wire
 from keys.keyring import write_private
+from khunjerab.demo.ports import free_port
 from tests.support.altering import replace
 from tests.support.door import post
 from tests.support.forks import SIZE, fork, honest, rewritten
-from tests.support.live import free_port, now_ms, world_of_today
+from tests.support.live import now_ms, world_of_today
 from tests.support.process import NodeProcess, make_home
 from tests.support.submitting import cosigner_keys
 from tests.support.world import ORIGINS, World, signing_key

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from khunjerab.demo.ports import free_port
 from protocol.statements import Suspect
 from tests.support.altering import replace
-from tests.support.live import free_port, live_node, now_ms, world_of_today
+from tests.support.live import live_node, now_ms, world_of_today
 from tests.support.officers import Officer, officer
 
 POST = ("post", "--to", "cn-liaison", "--feed", "convoys", "--label", "Restricted//REL CHN, PAK")

@@ -23,12 +23,13 @@ from clients.seeds import KEPT_MS, destroy_old_seeds
 from clients.state import Held
 from keys.fork import Fork
 from keys.fork import check as check_fork
+from khunjerab.demo.ports import free_port
 from protocol.entry import Submission
 from protocol.page import Part
 from protocol.treehead import Receipt
 from tests.integration.test_path import draft, post
 from tests.support.altering import replace
-from tests.support.live import free_port, live_node, now_ms, seat, world_of_today
+from tests.support.live import live_node, now_ms, seat, world_of_today
 from tests.support.world import BUNDLE_MS, World, admit, kem_key, open_ledger
 from tests.support.world import node as node_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from khunjerab.demo.nodes import free_port
+from khunjerab.demo.ports import free_port
 from tests.support.transcript import README, Terminal, Typed, section, typed_in
 
 PORTS = ("8440", "8441", "9440", "9441")

@@ -13,9 +13,10 @@ from clients.contradictions import files
 from clients.home import Home
 from keys.finding import Report
 from keys.fork import Fork, check
+from khunjerab.demo.ports import free_port
 from tests.support.altering import replace
 from tests.support.door import logged_in, post, until
-from tests.support.live import free_port, live_node, now_ms, seat, seat_home
+from tests.support.live import live_node, now_ms, seat, seat_home
 from tests.support.pair import Pair, follow, live_pair, world_of_two
 from tests.support.world import ORIGINS, World
 

@@ -25,6 +25,7 @@ from broker.witness.store import WitnessStore, digest_of
 from broker.witness.witness import Witness as Subject
 from broker.witness.witness import holds_nothing_to_compare
 from keys.lognote import open_checkpoint
+from khunjerab.demo.ports import free_port
 from khunjerab.witnesses import HttpWitness
 from protocol.addcheckpoint import decode_lines
 from protocol.note import Note
@@ -32,7 +33,7 @@ from protocol.tlogpolicy import Policy, Witness
 from tests.faults.test_witness_store import Failing
 from tests.integration.test_admin import get, metrics
 from tests.support.door import logged_in, post, until
-from tests.support.live import PASSPHRASE, free_port, live_node, world_of_today
+from tests.support.live import PASSPHRASE, live_node, world_of_today
 from tests.support.process import make_home
 from tests.support.submitting import TIME_S, SubmittingLog, cosigner_keys, log_signer
 from tests.support.world import ORIGINS, node_keys

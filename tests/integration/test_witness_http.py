@@ -15,13 +15,14 @@ from broker.node import Node
 from broker.witness.store import digest_of
 from broker.witness.witness import holds_nothing_to_compare
 from keys.lognote import open_checkpoint
+from khunjerab.demo.ports import free_port
 from khunjerab.reach import reach_with
 from protocol import limits
 from protocol.addcheckpoint import AddCheckpoint, decode_lines
 from protocol.note import Note, SignatureLine
 from tests.integration.test_admin import admin, metrics
 from tests.support.caller import Answer, Caller
-from tests.support.live import free_port, live_node, world_of_today
+from tests.support.live import live_node, world_of_today
 from tests.support.submitting import SubmittingLog, log_signer
 from tests.support.world import ORIGINS, node_keys
 

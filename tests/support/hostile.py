@@ -10,9 +10,10 @@ from typing import Self
 
 from aiohttp import web
 
+from khunjerab.demo.ports import free_port
 from protocol.page import Part, encode_page, parse_cursor
 from protocol.problem import Problem
-from tests.support.live import free_port, now_ms
+from tests.support.live import now_ms
 from tests.support.mirroring import Site
 from tests.support.world import ORIGINS
 

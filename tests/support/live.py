@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from clients.client import Client
 from clients.home import Home, Profile
 from keys.keyring import Keyring
 from keys.secret import Secret
+from khunjerab.demo.ports import free_port
 from khunjerab.reach import reach_with
 from khunjerab.witnesses import HttpWitness
 from tests.support.altering import replace
@@ -41,13 +41,6 @@ PASSPHRASE = Secret(b"correct horse battery staple")
 def now_ms() -> int:
     """What the clock of the machine says."""
     return time.time_ns() // 1_000_000
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def world_of_today(**changes: Any) -> World:

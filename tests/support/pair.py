@@ -11,8 +11,9 @@ from broker.mirror import Mirror
 from broker.mirrors import digest_of
 from broker.node import Node
 from broker.peer import PeerConfig, save_peers
+from khunjerab.demo.ports import free_port
 from tests.support.door import until
-from tests.support.live import free_port, live_node, now_ms
+from tests.support.live import live_node, now_ms
 from tests.support.relay import Relay
 from tests.support.world import ORIGINS, World, first_directory
 

@@ -13,7 +13,8 @@ from broker.node import Node
 from broker.storage.contract import Halt, Storage
 from broker.storage.sqlite import SqliteStorage, copy_ledger
 from clients.client import Client
-from tests.support.live import free_port, live_node, seat
+from khunjerab.demo.ports import free_port
+from tests.support.live import live_node, seat
 from tests.support.pair import PEER, follow, world_of_two
 from tests.support.world import World
 

@@ -19,7 +19,8 @@ from broker.ledger import Ledger
 from broker.storage import sqlite
 from broker.witness import store as witness_store
 from keys.keyring import Keyring, seal_keyring, write_private
-from tests.support.live import PASSPHRASE, free_port, now_ms
+from khunjerab.demo.ports import free_port
+from tests.support.live import PASSPHRASE, now_ms
 from tests.support.world import World, admit, origin_of, seed, signing_key
 
 _CHEAP_MEMORY_BYTES = 64 * 1024  # Argon2id for a passphrase of nobody

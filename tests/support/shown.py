@@ -12,11 +12,12 @@ from aiohttp import web
 
 from broker.ledger import Ledger
 from broker.tree import Tree
+from khunjerab.demo.ports import free_port
 from protocol.checkpoint import Checkpoint
 from protocol.note import Note
 from protocol.tiles import encode_bundle, parse_tile_path, partial_width
 from tests.support.altering import replace
-from tests.support.live import free_port, now_ms
+from tests.support.live import now_ms
 from tests.support.world import ORIGINS, World, node_keys
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from broker.node import Node
 from broker.peer import PeerConfig, save_peers
 from keys.witnessing import policy_of, witnessed
+from khunjerab.demo.ports import free_port
 from protocol.directory import Directory
 from protocol.entry import Submission
 from protocol.label import Equivalence
@@ -18,7 +19,7 @@ from protocol.policy import CHINA, PAKISTAN, Policy
 from protocol.treehead import Receipt
 from tests.support.altering import replace
 from tests.support.door import logged_in, post, until
-from tests.support.live import free_port, live_node, now_ms
+from tests.support.live import live_node, now_ms
 from tests.support.world import World, agency, first_directory, nation, node, origin_of
 
 TAJIKISTAN = ("Ошкор", "Барои хизмат", "Махфӣ", "Комилан махфӣ", "Махсусан муҳим")
