@@ -6,13 +6,13 @@ has any effect: a sender cancels and supersedes its own, and only who was asked 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from clients.clock import now_ms
 from clients.state import Held, State
-from protocol.header import Header
+from protocol.header import ENDINGS, Header
 from protocol.policy import Policy
 from protocol.statements import ACKNOWLEDGED
 
@@ -68,7 +68,8 @@ class Progress:
     readers: tuple[Reader, ...]  # every recipient for the sender, else this agency alone
     cancelled_by: Held | None
     superseded_by: Held | None
-    unconfirmed: tuple[str, ...]  # who has not acknowledged the cancel
+    unconfirmed: tuple[str, ...]  # who was sent a cancel and has acknowledged none
+    left_out: tuple[str, ...]  # who had it, and was sent nothing that ends it: to the sender alone
     request: Request | None
     cancels: tuple[str, ...]  # names of what this one cancels
 
@@ -86,16 +87,25 @@ class Progress:
     def is_over(self) -> bool:
         """Whether it needs nobody's eyes: expired, superseded, or cancelled and the cancel acknowledged."""
         if self.cancelled_by is not None:
-            return not self.unconfirmed
+            return not self.unconfirmed and not self.left_out
         return self.superseded_by is not None or (self.held.header.expires <= now_ms() and not self.must_confirm)
 
 
 def _may(kind: str, header: Header, target: Header) -> bool:
     """Whether a bulletin may be so related to another: step (7), which a judge of another ledger could not tell."""
-    if kind in {"supersedes", "cancels"}:
+    if kind in ENDINGS:
         return (header.sender, header.status) == (target.sender, target.status)
     asked = target.is_sent_to(header.sender)
     return asked if kind == "answers" else asked or header.sender == target.sender
+
+
+def _left_out(held: Held, by: Sequence[Held]) -> tuple[str, ...]:
+    """Who had ``held`` and was sent none of what ended it; nobody where nothing did.
+
+    Some could not be sent it at that time; and where the first stands in another ledger, the judge cannot ask for all.
+    """
+    had = [recipient.agency for recipient in held.header.recipients] if by else []
+    return tuple(name for name in had if not any(one.header.is_sent_to(name) for one in by))
 
 
 class Book:
@@ -106,14 +116,15 @@ class Book:
 
     def of(self, held: Held) -> Progress:
         """How far ``held`` came."""
-        cancelled = self._ended_by(held, "cancels")
+        cancels, updates = self._related(held, "cancels"), self._related(held, "supersedes")
         return Progress(
             held=held,
             state="sent" if held.own else self._state.state_with(self._agency, held) or "new",
             readers=self.readers(held),
-            cancelled_by=cancelled,
-            superseded_by=self._ended_by(held, "supersedes"),
-            unconfirmed=self._unconfirmed(held, cancelled) if cancelled else (),
+            cancelled_by=cancels[-1] if cancels else None,
+            superseded_by=updates[-1] if updates else None,
+            unconfirmed=self._unconfirmed(held, cancels),
+            left_out=_left_out(held, cancels or updates) if held.own else (),
             request=self._request(held),
             cancels=tuple(self._targets(held, "cancels")),
         )
@@ -138,10 +149,6 @@ class Book:
         found = [self._state.bulletin_at(r.origin, r.index) for r in related if (r.kind, r.leaf) == (kind, held.leaf)]
         return [other for other in found if other is not None and _may(kind, other.header, held.header)]
 
-    def _ended_by(self, held: Held, kind: str) -> Held | None:
-        by = self._related(held, kind)
-        return by[-1] if by else None
-
     def _answers(self, held: Held) -> list[Held]:
         return self._related(held, "answers")
 
@@ -154,12 +161,12 @@ class Book:
             elif target is None and relation.kind == kind:
                 yield f"{relation.origin}#{relation.index}"
 
-    def _unconfirmed(self, held: Held, cancel: Held) -> tuple[str, ...]:
-        """Who has not acknowledged the cancel, of those who had the first."""
-        words = {reader.agency: reader.state for reader in self.readers(cancel)}
-        return tuple(
-            reader.agency for reader in self.readers(held) if words.get(reader.agency, "pending") not in CONFIRMED
-        )
+    def _unconfirmed(self, held: Held, cancels: Sequence[Held]) -> tuple[str, ...]:
+        """Who has acknowledged no cancel, of those who had the first and were sent one."""
+        asked = [reader for cancel in cancels for reader in self.readers(cancel)]
+        confirmed = {reader.agency for reader in asked if reader.state in CONFIRMED}
+        waiting = {reader.agency for reader in asked} - confirmed
+        return tuple(recipient.agency for recipient in held.header.recipients if recipient.agency in waiting)
 
     def _request(self, held: Held) -> Request | None:
         due = held.content.answer_due if held.content else None

@@ -15,11 +15,11 @@ from clients.moving import find_at_old_home
 from clients.outbox import CLOSED, LOGGED, OPEN
 from clients.screen import warn
 from clients.state import Held, Outgoing
-from keys.judge import why_not_recipient
+from keys.judge import why_not_sent
 from keys.sealing import SealTo, seal
 from protocol.entry import Entry, Submission
 from protocol.errors import ProtocolError
-from protocol.header import Header, Recipient
+from protocol.header import ENDINGS, Header, Recipient
 from protocol.record import Record
 from protocol.statements import Bulletin
 from protocol.treehead import Receipt, TreeHead
@@ -65,13 +65,24 @@ class Sender:
 
     def who_cannot_read(self, draft: Draft) -> dict[str, str]:
         """Recipients that step (5) would keep out or that have no running bundle, by name, and why."""
-        exchange, now = self._client.exchange, now_ms()
-        header = self._header(draft, probe=True)
-        reasons = {name: why_not_recipient(exchange, header, name) for name in draft.recipients}
-        for name, reason in reasons.items():
-            if reason is None and exchange.newest_bundle(name, now) is None:
-                reasons[name] = "no-key-bundle"
+        exchange, now, header = self._client.exchange, now_ms(), self._header(draft, probe=True)
+        reasons = {name: why_not_sent(exchange, header, name, now) for name in draft.recipients}
         return {name: reason for name, reason in reasons.items() if reason}
+
+    def who_is_left_out(self, draft: Draft) -> dict[str, str | None]:
+        """Who had a bulletin that this one ends and would not get this: why it cannot, None where it could.
+
+        Step (7) for the sender, before anything is sent: the judge cannot tell where the first lies in another ledger.
+        """
+        exchange, now = self._client.exchange, now_ms()
+        ended = (self._state.target_of(relation) for relation in draft.relations if relation.kind in ENDINGS)
+        return {
+            recipient.agency: why_not_sent(exchange, held.header, recipient.agency, now)
+            for held in ended
+            if held is not None
+            for recipient in held.header.recipients
+            if recipient.agency not in draft.recipients
+        }
 
     def _header(self, draft: Draft, *, probe: bool = False) -> Header:
         exchange, now = self._client.exchange, now_ms()

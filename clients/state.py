@@ -12,7 +12,7 @@ from clients.outbox import Outbox, Outgoing
 from clients.words import Related, Words
 from protocol.content import Content
 from protocol.entry import Entry
-from protocol.header import Header
+from protocol.header import Header, Relation
 from protocol.merkle import EMPTY_ROOT
 from protocol.record import Record
 from protocol.statements import Bulletin
@@ -118,6 +118,11 @@ class State(Outbox, Words):
         """The bulletin at an index."""
         found = self.bulletins("origin = ? AND idx = ?", origin, index)
         return found[0] if found else None
+
+    def target_of(self, relation: Relation) -> Held | None:
+        """What a relation names, by place and hash."""
+        held = self.bulletin_at(relation.origin, relation.index)
+        return held if held is not None and held.leaf == relation.leaf else None
 
     def bulletin_by_id(self, sender: str, number: bytes) -> Held | None:
         """The first bulletin under an id, across origins."""

@@ -25,7 +25,7 @@ from keys.exchange import Exchange, HeldBundle
 from keys.governance import judge_directory, judge_key_bundle, judge_revocation, judge_suspension
 from protocol import limits
 from protocol.errors import ProtocolError
-from protocol.header import SUITES, Header, Relation
+from protocol.header import ENDINGS, SUITES, Header, Relation
 from protocol.label import why_denied
 from protocol.parties import Agency
 from protocol.signing import decode_signatures
@@ -51,6 +51,7 @@ __all__ = [
     "apply",
     "judge",
     "why_not_recipient",
+    "why_not_sent",
 ]
 
 _BEARABLE_MAX = 1024
@@ -164,6 +165,12 @@ def why_not_recipient(exchange: Exchange, header: Header, name: str) -> str | No
     return directory.why_denied(header.label, agency)
 
 
+def why_not_sent(exchange: Exchange, header: Header, name: str, time: int) -> str | None:
+    """Why ``name`` cannot be sent what is under ``header``: step (5), or no bundle to seal to; None if it can."""
+    reason = why_not_recipient(exchange, header, name)
+    return "no-key-bundle" if reason is None and exchange.newest_bundle(name, time) is None else reason
+
+
 def _judge_wraps(case: Case, bulletin: Bulletin) -> None:
     """(6) For each addressee a bundle that runs, and exactly one wrap for each of its seats not revoked, in order."""
     expected: list[bytes] = []
@@ -183,17 +190,16 @@ def _judge_relation(case: Case, header: Header, relation: Relation) -> None:
     target = _target(case, relation.origin, relation.index, relation.leaf)
     if target is None:
         return
-    if relation.kind in {"supersedes", "cancels"}:
+    if relation.kind in ENDINGS:
         if target.sender != header.sender:
             raise Refused(7, "not-yours", f"only {target.sender} {relation.kind} its bulletin")
         if target.status != header.status:
             raise Refused(7, "status-differs", f"{header.status} does nothing to what is {target.status}")
-        sent_to = {recipient.agency for recipient in header.recipients}
-        for recipient in target.recipients:
-            name = recipient.agency
-            reachable = case.exchange.newest_bundle(name, case.time) is not None
-            if name not in sent_to and reachable and why_not_recipient(case.exchange, target, name) is None:
-                raise Refused(7, "recipient-left-out", f"{name} had the first and must have this", None, (name,))
+        missed = [r.agency for r in target.recipients if not header.is_sent_to(r.agency)]
+        missed = [name for name in missed if why_not_sent(case.exchange, target, name, case.time) is None]
+        if missed:
+            detail = f"{', '.join(missed)} had the first and must have this"
+            raise Refused(7, "recipient-left-out", detail, None, tuple(missed))
     elif relation.kind == "answers":
         if not target.is_sent_to(header.sender):
             raise Refused(7, "not-asked", f"{header.sender} was not asked by {target.name}")

@@ -15,7 +15,8 @@ from protocol.record import WireRecord
 
 STATUSES = ("actual", "exercise", "test")  # CAP 1.2
 PRECEDENCES = ("routine", "priority", "immediate", "flash")  # ACP 121, lowest first
-RELATIONS = ("supersedes", "cancels", "answers", "replies")
+ENDINGS = ("supersedes", "cancels")  # what only the sender of a bulletin does to it
+RELATIONS = (*ENDINGS, "answers", "replies")
 SUITES = (1, 2)
 
 _Id = Annotated[bytes, msgspec.Meta(min_length=names.ID_BYTES, max_length=names.ID_BYTES)]

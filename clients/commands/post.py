@@ -23,7 +23,7 @@ from clients.outbox import OPEN
 from clients.screen import emit, format_moment, out, say, show_error, warn
 from clients.sending import AT_THE_DOOR, Logged
 from protocol.content import CATEGORIES, CERTAINTIES, SEVERITIES, URGENCIES
-from protocol.header import PRECEDENCES, STATUSES, Relation
+from protocol.header import ENDINGS, PRECEDENCES, STATUSES, Relation
 from protocol.labeltext import format_label
 from protocol.names import format_id
 
@@ -169,6 +169,7 @@ async def _ready(client: Client, order: Order, *, partial: bool, sure: bool) -> 
     """A draft that every recipient can read and that may go out, and who is left out and why. Nothing is kept yet."""
     await _fetch_keys(client)
     draft, denied = _check_readers(client, _draft(order, client), partial=partial)
+    _check_left_out(client, draft)
     _say_where(draft, client)
     if not sure:
         _confirm(draft, client)
@@ -228,7 +229,7 @@ def _follow_first(order: Order, client: Client, option: str, value: str) -> None
     """Where nobody says otherwise a cancel or update goes to all who had the first, and an answer to the asker."""
     held = find(client.state, value)
     first = held.header
-    ends = option in {"supersedes", "cancels"}
+    ends = option in ENDINGS
     if ends and not held.own:
         raise Declined(f"{first.name} is not yours: only {first.sender} {option} it", "reply with --replies-to")
     if ends and order.status and first.status != order.status.lower():
@@ -237,7 +238,15 @@ def _follow_first(order: Order, client: Client, option: str, value: str) -> None
         raise UsageError(f"{first.name} asks nothing", "reply with --replies-to")
     if not order.to and not order.feed:
         had = [recipient.agency for recipient in first.recipients]
-        order.feed, order.to = first.feed, had if held.own else [first.sender]
+        order.feed, order.to = first.feed, _still_there(had, client) if held.own else [first.sender]
+
+
+def _still_there(names: list[str], client: Client) -> list[str]:
+    """Those that are agencies yet. Raises Declined where none is: a feed alone would go to others."""
+    left = [name for name in names if name in client.exchange.in_force.by_agency]
+    if not left:
+        raise Declined(f"nobody who had it is in this exchange yet: {', '.join(names)}", "say whom to tell with --to")
+    return left
 
 
 def _check_readers(client: Client, draft: Draft, *, partial: bool) -> tuple[Draft, dict[str, str]]:
@@ -251,6 +260,19 @@ def _check_readers(client: Client, draft: Draft, *, partial: bool) -> tuple[Draf
     if not rest:
         raise Declined("nobody could read it: nothing was sent")
     return draft.replace(recipients=rest), denied
+
+
+def _check_left_out(client: Client, draft: Draft) -> None:
+    """Whoever had what it ends must have this; who cannot be sent it is named, as nobody else will tell him."""
+    left_out = client.sender.who_is_left_out(draft)
+    missed = [name for name, reason in left_out.items() if reason is None]
+    if missed:
+        raise Declined(
+            f"{', '.join(missed)} had the first and must have this: nothing was sent",
+            "without --to it goes to all who had it; the label must admit them",
+        )
+    for name, reason in left_out.items():
+        warn(f"{name} had the first and is not sent this: {reason}")
 
 
 def _say_where(draft: Draft, client: Client) -> None:

@@ -118,6 +118,7 @@ def endings_to_json(progress: Progress) -> dict[str, Any]:
         "cancelled_by": cancelled.header.name if cancelled else None,
         "unconfirmed": list(progress.unconfirmed),
         "superseded_by": superseded.header.name if superseded else None,
+        "left_out": list(progress.left_out),
         "request": progress.request.to_json() if progress.request else None,
     }
 
@@ -187,6 +188,8 @@ def _marks(progress: Progress) -> list[str]:
         marks.append(f"CANCELS {', '.join(progress.cancels)}: acknowledge it with khunjerab ack")
     if progress.superseded_by is not None:
         marks.append(f"SUPERSEDED by {progress.superseded_by.header.name}")
+    if progress.left_out:
+        marks.append(f"NOT SENT TO {', '.join(progress.left_out)}, who had it")
     request = progress.request
     if request is not None:
         waiting = f", waiting for {', '.join(request.waiting)}" if request.waiting else ""

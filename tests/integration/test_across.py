@@ -223,6 +223,49 @@ async def test_its_sender_ends_a_bulletin_from_its_new_home_by_hash_and_of_one_s
     assert (ended.origin, ended.index) == (CN, cancel.index)
 
 
+async def test_a_cancel_from_a_new_home_that_leaves_one_out_is_seen_before_it_goes_and_after(
+    two: TwoLedgers, pk: Client, cn: Client
+) -> None:
+    """No judge asks for all who had the first: the sender's home does, and shows who was missed. SPEC 11.3.5."""
+    had = ("cn-embassy", "cn-liaison")
+    (first,) = two.admit("PK", two.world.bulletin("pk-liaison", had, created=now_ms()))
+    _move(two)
+    await pk.sync()
+    relations = (Relation("cancels", PK, first.index, _entry(two, first.index).leaf()),)
+    one = replace(draft(pk, "No convoy"), relations=relations)
+    assert pk.sender.who_is_left_out(one) == {"cn-embassy": None}
+    assert pk.sender.who_is_left_out(replace(one, recipients=had)) == {}
+    assert pk.sender.who_is_left_out(draft(pk, "Another")) == {}
+
+    (partial,) = two.admit("CN", _from_new_home(two, relations=relations))
+    for client in (pk, cn):
+        await client.sync()
+    ended = _state(pk, first.index)
+    assert ended["cancelled_by"] == _held(pk, partial.index, CN).header.name
+    assert (ended["unconfirmed"], ended["left_out"]) == (["cn-liaison"], ["cn-embassy"])
+    assert (_state(cn, first.index)["cancelled_by"], _state(cn, first.index)["left_out"]) == (ended["cancelled_by"], [])
+
+    await cn.acknowledge(partial.index, "read", CN)
+    await cn.send_owed()
+    await pk.sync()
+    assert not Desk.of(pk).book.of(_held(pk, first.index)).is_over
+    two.admit("CN", two.world.bulletin("pk-liaison", had, created=now_ms(), relations=relations))
+    await pk.sync()
+    assert (_state(pk, first.index)["unconfirmed"], _state(pk, first.index)["left_out"]) == (["cn-embassy"], [])
+
+
+async def test_an_update_from_a_new_home_that_leaves_one_out_is_shown_to_its_sender(
+    two: TwoLedgers, pk: Client
+) -> None:
+    """As a cancel is; nobody has to confirm it. SPEC 11.3.5."""
+    (first,) = two.admit("PK", two.world.bulletin("pk-liaison", ("cn-embassy", "cn-liaison"), created=now_ms()))
+    _move(two)
+    relations = (Relation("supersedes", PK, first.index, _entry(two, first.index).leaf()),)
+    two.admit("CN", _from_new_home(two, relations=relations))
+    await pk.sync()
+    assert (_state(pk, first.index)["unconfirmed"], _state(pk, first.index)["left_out"]) == ([], ["cn-embassy"])
+
+
 # Policies, and the outbox
 
 

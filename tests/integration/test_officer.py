@@ -160,6 +160,33 @@ async def test_a_cancel_is_acknowledged_by_all_who_had_the_first(tmp_path: Path)
         assert "is not yours" in (await cn("post", "--cancels", first, "--label", "内部//REL PAK, CHN", expect=3)).err
 
 
+async def test_a_cancel_leaves_nobody_out_unseen(tmp_path: Path) -> None:
+    """Who could be told must be, before anything is kept; who cannot is named then, and in its state for ever."""
+    world = world_of_today()
+    async with live_node(tmp_path, world) as node:
+        pk = officer(tmp_path, world, "pk-liaison", url=node.config.url)
+        both = ("--to", "cn-liaison", "--to", "cn-embassy", *EXERCISE[3:])
+        first = (await pk("post", *both, "--title", "Bomb", "--json")).line["id"]
+        cancel = ("post", "--cancels", first, "--status", "exercise", "--title", "No bomb", "--json")
+        restricted = ("--label", "Restricted//REL CHN, PAK")
+        kept_out = ("--label", "Secret//REL CHN, PAK", "--partial", "--yes")
+        for narrowed in (("--to", "cn-liaison", "--feed", "convoys", *restricted), kept_out):
+            refused = await pk(*cancel, *narrowed, expect=3)
+            assert "cn-embassy had the first and must have this: nothing was sent" in refused.err
+        assert [one["id"] for one in (await pk("outbox", "--json")).lines] == [first]
+
+        await node.writer.submit(world.without_agency("cn-embassy").publication())
+        sent = await pk(*cancel, *restricted)
+        assert "cn-embassy had the first and is not sent this: agency-unknown" in sent.err
+        state = (await pk("status", first, "--json")).line
+        assert (state["cancelled_by"], state["left_out"]) == (sent.line["id"], ["cn-embassy"])
+        assert state["unconfirmed"] == ["cn-liaison"]
+        assert "NOT SENT TO cn-embassy, who had it" in (await pk("status", first)).out
+
+        await node.writer.submit(world.without_agency("cn-embassy").without_agency("cn-liaison").publication())
+        assert "nobody who had it" in (await pk(*cancel, *restricted, expect=3)).err
+
+
 async def test_a_request_for_information_is_tracked(tmp_path: Path) -> None:
     """Open until it is answered, for both sides; the answer goes to the asker, or it is refused."""
     async with exchange(tmp_path) as (pk, cn):
