@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from clients.clock import now_ms
 from clients.errors import Declined, Unreachable, UpgradeRefused
 from clients.submitting import Answered, Submitting, submitting
+from clients.transport import error_of
 from protocol import limits
 from protocol.entry import Submission
+from protocol.problem import Problem
 from protocol.treehead import Receipt
 
 if TYPE_CHECKING:
@@ -79,7 +81,11 @@ async def _stream(client: Client, stream: Submitting) -> None:
 
 
 def _keep(client: Client, answered: list[Answered]) -> bool:
-    """Keep the receipts; whether there is one for each."""
+    """Keep the receipts; whether there is one for each. What is in no ledger for sure is a draft again."""
+    for submission, answer in answered:
+        refused = error_of(answer) if isinstance(answer, Problem) else None
+        if isinstance(refused, Declined) and refused.code == "quota-exceeded":
+            client.sender.wait(submission, refused)
     receipts = [(submission, answer) for submission, answer in answered if isinstance(answer, Receipt)]
     client.sender.keep_receipts(client.checked(receipts))
     return len(receipts) == len(answered)

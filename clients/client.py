@@ -25,7 +25,6 @@ from clients.keeping import Keeper
 from clients.ledgers import Ledgers
 from clients.listening import listen
 from clients.opening import Opener
-from clients.outbox import OPEN
 from clients.promises import Promises
 from clients.receiving import Receiver
 from clients.reopening import reopen
@@ -177,8 +176,8 @@ class Client:
         return await self.sender.flush()
 
     async def flush_waiting(self) -> None:
-        """Send what waits, where anything does and another terminal of this home is not at it."""
-        if self.state.outbox(*OPEN) and self.turn.take():
+        """Send what waits, where anything does, the node has room, and another terminal of this home is not at it."""
+        if self.sender.spent_until <= now_ms() and self.state.waiting() and self.turn.take():
             try:
                 await self.sender.flush()
             finally:

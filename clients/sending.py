@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from clients.bulk import send_in_bulk
@@ -42,6 +42,9 @@ AT_THE_DOOR = (
     "request-timeout",
     "not-home",
 )
+_SPENT = ("quota-exceeded", "too-many-attempts")  # what comes after it would fare no better
+_SPENT_MS = 60_000
+_NOT_THERE = ("quota-exceeded", "created-in-future")  # the judge looks first whether it stands already
 SEALED_ANEW_MAX = 3
 
 
@@ -60,6 +63,8 @@ class Sender:
     def __init__(self, client: Client) -> None:
         self._client, self._state = client, client.state
         self._agency = client.home.profile.agency
+        self.spent_until = 0  # each attempt takes from the budget of all seats of the agency
+        self.refused: Declined | None = None  # the last refusal of something that waited
 
     # Sealing
 
@@ -134,8 +139,7 @@ class Sender:
         async with self._client.turn:
             try:
                 await send_in_bulk(self._client)
-                for outgoing in self._state.outbox(*OPEN):
-                    await self._send_quietly(outgoing)
+                await self._send_each(self._state.outbox(*OPEN))
             except Unreachable as away:
                 await self._client.promises.show_all(away)
         return [outgoing.draft for outgoing in self._state.outbox(*OPEN)]
@@ -147,8 +151,7 @@ class Sender:
         """
         async with self._client.turn:
             waiting = self._state.outbox(*OPEN)
-            for outgoing in itertools.takewhile(lambda one: one.draft.id != number, waiting):
-                await self._send_quietly(outgoing)
+            await self._send_each(itertools.takewhile(lambda one: one.draft.id != number, waiting))
             mine = self._state.outgoing(number)
             if mine is not None and mine.state in OPEN:
                 return await self._send(mine)
@@ -165,12 +168,17 @@ class Sender:
             raise Declined(f"it is {mine.state}: {mine.problem}", "khunjerab outbox")
         raise UsageError("it is not in the outbox", "khunjerab outbox")
 
-    async def _send_quietly(self, outgoing: Outgoing) -> None:
-        """Send one; a refusal is kept with it in the outbox and told by `outbox`, not raised."""
-        try:
-            await self._send(outgoing)
-        except Declined as declined:
-            warn(f"{declined.detail}: see khunjerab outbox")
+    async def _send_each(self, waiting: Iterable[Outgoing]) -> None:
+        """One after the other; a refusal is kept with its bulletin and told by `outbox`, not raised."""
+        for outgoing in waiting:
+            try:
+                await self._send(outgoing)
+            except Declined as declined:
+                self.refused = declined
+                warn(f"{declined.detail}: see khunjerab outbox")
+                if declined.code in _SPENT:
+                    self.spent_until = now_ms() + _SPENT_MS
+                    return
 
     async def _send(self, outgoing: Outgoing) -> Logged:
         draft, envelope = outgoing.draft, outgoing.envelope
@@ -194,16 +202,26 @@ class Sender:
                     await self._client.sync()
                     envelope = None
                     continue
+                if failed.code in AT_THE_DOOR:
+                    self.wait(submission, failed, fresh)
+                    raise
                 return await self._settle_refusal(draft, failed)
             self.keep_receipts([(submission, receipt)])
             return _logged(receipt)
         self._close(draft, "refused", "its keys were stale again and again")
         raise Declined("the node refuses these keys again and again", "run khunjerab doctor")
 
+    def wait(self, submission: Submission, refused: Declined, fresh: Collection[bytes] = ()) -> None:
+        """What the door refused waits: as a draft, if it was sealed for this attempt or the judge found it nowhere."""
+        number = Bulletin.decode(submission.statement).header.id
+        kept = self._state.outgoing(number)
+        nowhere = refused.code in _NOT_THERE and kept is not None and kept.receipt is None
+        self.take_back({number} if nowhere else fresh, [submission], refused)
+
     def take_back(
         self, drafts: Collection[bytes], submissions: Sequence[Submission], failed: Declined | Unreachable
     ) -> None:
-        """What was sealed and never left is a draft again; what had been tried before stays so."""
+        """What was sealed and never left, or not let in, is a draft again; what had been tried before stays so."""
         problem = str(failed) if isinstance(failed, Declined) else ""
         with self._state.transaction():
             for number in [Bulletin.decode(submission.statement).header.id for submission in submissions]:
@@ -230,17 +248,13 @@ class Sender:
         return envelope
 
     async def _settle_refusal(self, draft: Draft, declined: Declined) -> Logged:
-        """What a refusal means for a bulletin: it stands already, waits, has expired, or will never go."""
+        """What a refusal means for a bulletin: it stands already, has expired, or will never go."""
         if declined.code == "id-reused":
             held = await self._find(draft)
             if held is not None:
                 return self._drop(draft, held)
         if declined.code == "expired":
             raise self._expired(draft) from declined
-        if declined.code in AT_THE_DOOR:
-            with self._state.transaction():
-                self._state.set_outgoing(draft.id, "tried", problem=str(declined))
-            raise declined
         self._close(draft, "refused", str(declined))
         raise declined
 

@@ -20,7 +20,7 @@ from protocol.treehead import Receipt
 app = typer.Typer(help="What waits to be sent; with `send` it goes.", invoke_without_command=True)
 _TOLD = {
     "draft": "waits",
-    "tried": "waits, may be logged already: the same bytes go again",
+    "tried": "waits, may be logged already, the same bytes go again",
     "receipted": "logged, kept until a checkpoint has it",
     "published": "logged and published, kept until it is witnessed",
 }
@@ -46,7 +46,7 @@ def _list(client: Client, *, as_json: bool) -> None:
             emit(_to_json(outgoing, name))
             continue
         draft = outgoing.draft
-        told = outgoing.problem or _TOLD.get(outgoing.state, "")
+        told = ": ".join(filter(None, (_TOLD.get(outgoing.state, ""), outgoing.problem)))
         out.print(
             f"{draft.status.upper()} {draft.precedence} {name} {outgoing.state}: {told}; "
             f"expires {format_moment(draft.expires)}: {draft.content.versions[0].title}",
@@ -109,6 +109,8 @@ async def send(
         finish(client)
         if closed:
             raise Declined(f"{len(closed)} were refused or have expired", "khunjerab outbox says why")
+        if waiting and client.sender.refused is not None:
+            raise Declined(f"{len(waiting)} still wait: {client.sender.refused.detail}", "khunjerab outbox send, later")
         if waiting or not reached:
             raise Unreachable(f"{len(waiting)} still wait in the outbox", "khunjerab outbox send")
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from khunjerab.demo.ports import free_port
+from protocol.policy import Policy
 from protocol.statements import Suspect
 from tests.support.altering import replace
 from tests.support.live import live_node, now_ms, world_of_today
@@ -417,6 +418,21 @@ async def test_a_text_is_not_lost_when_the_door_is_shut(tmp_path: Path) -> None:
         assert refused.line["queued"] is True
     async with live_node(tmp_path, world, port):
         assert "1 sent" in (await pk("outbox", "send")).err
+
+
+async def test_what_the_quota_of_this_hour_keeps_back_waits_and_says_so(tmp_path: Path) -> None:
+    """It was refused, not lost on the way: status 3, the reason in the outbox, and it may be dropped."""
+    world = world_of_today(policy=replace(Policy(), bulletins_per_hour=1))
+    async with live_node(tmp_path, world) as node:
+        pk = officer(tmp_path, world, "pk-liaison", url=node.config.url)
+        await pk(*EXERCISE, "--title", "the one of this hour")
+        refused = await pk(*EXERCISE, "--title", "one more", "--json", expect=3)
+        assert "waits in the outbox" in refused.err
+        assert refused.line["queued"] is True
+        assert "draft: waits: quota-exceeded: pk-liaison has used its 1" in (await pk("outbox")).out
+        assert "1 still wait: quota-exceeded" in (await pk("outbox", "send", expect=3)).err
+        assert "is in no ledger: it waits" in (await pk("status", refused.line["id"], expect=2)).err
+        assert "nobody got it" in (await pk("outbox", "drop", refused.line["id"])).err
 
 
 async def test_a_reader_who_was_away_sees_the_first_and_its_cancel_at_once(tmp_path: Path) -> None:

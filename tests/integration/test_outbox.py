@@ -318,9 +318,48 @@ async def test_a_refusal_at_the_door_keeps_it_waiting(tmp_path: Path) -> None:
         node.writer.bulletins.spend("pk-liaison", 20_000, 20_000)
         with pytest.raises(Declined, match="quota-exceeded"):
             await pk.sender.send(number)
-        assert [one.state for one in pk.state.outbox("tried", "refused")] == ["tried"]
+        (kept,) = pk.state.outbox("draft", "tried", "refused")
+        assert (kept.state, kept.envelope, kept.problem[:14]) == ("draft", None, "quota-exceeded")
         node.writer.bulletins.spend("pk-liaison", 20_000, -20_000)
         assert await pk.flush() == []
+
+
+async def test_what_a_spent_quota_refused_is_in_no_ledger_though_an_answer_was_lost_before(tmp_path: Path) -> None:
+    """The judge looks for it first. What there was a receipt for somebody may have: its bytes stay."""
+    async with exchange(tmp_path, "pk-liaison") as (node, (pk,)):
+        numbers = [keep(pk, title) for title in ("never came", "had a receipt")]
+        link = Link(pk)
+        link.lost = "request"
+        await pk.flush()
+        assert [one.state for one in pk.state.outbox("tried")] == ["tried", "tried"]
+        with pk.state.transaction():
+            pk.state.set_outgoing(numbers[1], "tried", receipt=b"broken")
+        link.lost = ""
+        node.writer.bulletins.spend("pk-liaison", 20_000, 20_000)
+        await pk.flush()
+        assert {one.draft.id: one.state for one in pk.state.outbox("draft", "tried")} == dict(
+            zip(numbers, ("draft", "tried"), strict=True)
+        )
+
+
+async def test_a_spent_budget_is_not_asked_again_for_each_that_waits(tmp_path: Path) -> None:
+    """Each attempt takes from what all seats of the agency have; one that is sent by name is tried all the same."""
+    async with exchange(tmp_path, "pk-liaison") as (node, (pk,)):
+        numbers = [keep(pk, str(number)) for number in range(5)]
+        node.writer.bulletins.spend("pk-liaison", 20_000, 20_000)
+        link = Link(pk)
+        assert len(await pk.flush()) == len(numbers)
+        assert len(link.posted) == len(numbers) + 1  # all in one batch, and then the oldest
+        assert [one.state for one in pk.state.outbox("draft", "tried")] == ["draft"] * len(numbers)
+        await pk.flush_waiting()
+        assert len(link.posted) == len(numbers) + 1
+        with pytest.raises(Declined, match="quota-exceeded"):
+            await pk.sender.send(numbers[-1])
+        assert len(link.posted) == len(numbers) + 3
+        node.writer.bulletins.spend("pk-liaison", 20_000, -20_000)
+        pk.sender.spent_until = 0
+        await pk.flush_waiting()
+        assert pk.state.outbox("draft", "tried") == []
 
 
 async def test_an_envelope_is_kept_until_a_checkpoint_has_it(tmp_path: Path) -> None:
