@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 
-async def finished(work: asyncio.Future[None]) -> None:
+async def finished(work: asyncio.Future[Any]) -> None:
     """Return when it is done, raise what it raised; a cancellation takes effect after it."""
     try:
         await asyncio.shield(work)

@@ -182,7 +182,7 @@ class Mirror:
 
     async def expunge(self, indexes: Sequence[int]) -> None:
         """Forget bodies and wraps whose time is over, between two parts."""
-        await self._on_disk(lambda: self.storage.expunge(indexes))
+        await self.write(lambda: self.storage.expunge(indexes))
 
     def _require_extended(self, part: Part) -> None:
         """(3) The tree as it is now, against every head that is known to be signed."""
@@ -244,7 +244,7 @@ class Mirror:
         late, withdrawn = self._late_flags(floor)
         encoded, tiles = canonical.encode(head.to_wire()) if head else b"", self.tree.take_new_tiles()
         group = Mirrored(delivered, tiles, [*flags, *late], encoded, self._replay.time, lacking, withdrawn)
-        await self._on_disk(lambda: self._write(group, published))
+        await self.write(lambda: self._write(group, published))
         self.size = self.tree.size
         self._grown.set()
         self._grown = asyncio.Event()
@@ -316,8 +316,7 @@ class Mirror:
         entry, accepted = step.entry, step.accepted
         if entry is None or accepted is None:
             return _refused_entry(item, entry)
-        body: bytes = b""
-        wraps: tuple[bytes, ...] = ()
+        body, wraps = b"", tuple[bytes, ...]()
         if isinstance(accepted.statement, Bulletin):
             body, wraps = await self._beside(item, accepted.statement, exchange, fetch)
         elif accepted.directory is not None:
@@ -351,17 +350,18 @@ class Mirror:
             entry = self.storage.entry(index)
             bulletin = Bulletin.decode(entry.statement) if entry else None
             if bulletin is None or bulletin.header.expires <= self._clock():
-                await self._on_disk(lambda at=index: self.storage.no_longer_lacking(at))  # type: ignore[misc]
+                await self.write(lambda at=index: self.storage.no_longer_lacking(at))  # type: ignore[misc]
                 continue
             body, joined = await fetch(bulletin.body) or (None, b"")
             body, wraps = whole(bulletin, body, split_wraps(joined))
             if wraps:
                 placed = by_seat(self.exchange, bulletin, wraps)
-                await self._on_disk(lambda at=index, of=placed, data=body: self.storage.fill(at, of, data))  # type: ignore[misc]
+                await self.write(lambda at=index, of=placed, data=body: self.storage.fill(at, of, data))  # type: ignore[misc]
                 self.filled += 1
         return self.filled - before
 
-    async def _on_disk(self, act: Callable[[], None]) -> None:
+    async def write(self, act: Callable[[], object]) -> None:
+        """Run ``act`` on the one thread that writes here."""
         await finished(asyncio.get_running_loop().run_in_executor(self._disk, act))
 
     def is_wanted(self, bulletin: Bulletin, exchange: Exchange) -> bool:

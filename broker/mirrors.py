@@ -34,7 +34,7 @@ class Mirrors:
         self._open: dict[str, Mirror] = {}
 
     def __iter__(self) -> Iterator[Mirror]:
-        return iter(self._open.values())
+        return iter(tuple(self._open.values()))  # another may be opened while these are gone through
 
     def get(self, origin: str) -> Mirror | None:
         """One that is open."""

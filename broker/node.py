@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
-from broker import retention
-from broker.completion import finished
+from broker import retention, wal
 from broker.deliveries import Deliveries
 from broker.door import Door
 from broker.errors import BrokerError, LedgerBroken, NodeHomeError
@@ -232,9 +230,9 @@ class Node:
 
     async def _checkpoint_wal(self) -> None:
         """Of the own ledger and every mirror: none does it inline."""
-        for storage in (self.storage, *(mirror.storage for mirror in self.mirrors)):
-            with contextlib.suppress(RuntimeError):
-                await finished(asyncio.get_running_loop().run_in_executor(None, storage.checkpoint_wal))
+        await wal.checkpoint(self.storage, self.write)
+        for mirror in self.mirrors:
+            await wal.checkpoint(mirror.storage, mirror.write)
 
     async def once_a_day(self) -> None:
         """Expunge what has had its time, and say when the directory runs out."""

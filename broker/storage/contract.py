@@ -197,8 +197,11 @@ class Storage(Protocol):
     def bytes_used(self) -> int:
         """What it takes on the disk."""
 
-    def checkpoint_wal(self) -> None:
-        """Housekeeping that must not hold up a write; called every few seconds from a thread of its own."""
+    def checkpoint_wal(self) -> bool:
+        """Housekeeping that must not hold up a write; called every few seconds from a thread of its own.
+
+        Whether the log has grown long all the same: it is begun anew if this is called while nobody writes.
+        """
 
     def close(self) -> None:
         """Release files; further calls are errors."""

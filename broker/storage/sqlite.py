@@ -2,7 +2,7 @@
 
 One connection writes, on whichever thread the node commits; one reads, on the event loop's; one reads again what is to
 be signed. WAL keeps them apart.
-The WAL is checkpointed by a fourth, on a thread of its own (``broker/node.py`` calls ``checkpoint_wal``), never inline:
+The WAL is checkpointed by a fourth, on a thread of its own (``broker/wal.py`` calls ``checkpoint_wal``), never inline:
 an inline checkpoint triples the tail of latency.
 """
 
@@ -34,6 +34,7 @@ from protocol.statements import Kind
 
 SCHEMA_VERSION = 1
 CHECKPOINTS_KEPT = 64
+WAL_BYTES_MAX = 64 * 1024 * 1024  # it is begun anew once it is longer
 _BUSY_SECONDS = 5.0
 _ROWS_A_STATEMENT_MAX = 1024  # of at most six values; SQLite binds 32,766
 _HELD_BYTES = HASH_BYTES + WRAP_BYTES  # a wrap behind the key id of its seat
@@ -62,6 +63,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         raise NodeHomeError(f"no ledger at {path}: {error}") from error
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")  # what is beyond is cut off when it begins anew
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA cache_size = -16384")
     return connection
@@ -119,6 +121,7 @@ class SqliteStorage:
         self._reader, self._rereader = _connect(path, "rw"), _connect(path, "rw")
         for connection in (self._reader, self._rereader):
             connection.execute("PRAGMA query_only = ON")
+        self._page_bytes = int(self._reader.execute("PRAGMA page_size").fetchone()[0])
         version = self._reader.execute("PRAGMA user_version").fetchone()[0]
         if version != SCHEMA_VERSION:
             raise NodeHomeError(f"{path} is of version {version}, this program writes {SCHEMA_VERSION}")
@@ -128,10 +131,12 @@ class SqliteStorage:
         for connection in (self._writer, self._reader, self._rereader):
             connection.close()
 
-    def checkpoint_wal(self) -> None:
-        """Move the WAL into the file, on a connection and a thread of its own; readers and the writer go on."""
+    def checkpoint_wal(self) -> bool:
+        """Move the WAL into the file, on a connection of its own; readers and the writer go on. Whether it is long."""
         with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(self._path, "rw")) as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return bool(pages * self._page_bytes > WAL_BYTES_MAX)
+        return False
 
     # Writing
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from broker.storage.contract import NewEntry, StoredWrap
+from broker import wal
+from broker.storage import sqlite
+from broker.storage.contract import NewEntry, Storage, StoredWrap
 from broker.storage.sqlite import SqliteStorage, create
 from protocol.entry import WRAP_BYTES
 from protocol.limits import WRAPS_MAX
@@ -66,3 +71,61 @@ def test_as_many_wraps_as_there_can_be_are_found_by_their_seats(storage: SqliteS
     storage.expunge([ENTRIES])
     assert storage.wraps(ENTRIES) == []
     assert storage.body(ENTRIES) is None
+
+
+def test_a_log_that_has_grown_long_is_begun_anew_where_nobody_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its file is cut to the bound; until it is long nothing is to be done."""
+    monkeypatch.setattr(sqlite, "WAL_BYTES_MAX", 1024 * 1024)
+    create(tmp_path / "ledger.db")
+    store, log = SqliteStorage(tmp_path / "ledger.db"), tmp_path / "ledger.db-wal"
+    store.append([_entry(0)], [])
+    assert not store.checkpoint_wal()
+    store.append([_entry(index) for index in range(1, 10_000)], [])
+    assert log.stat().st_size > 2 * sqlite.WAL_BYTES_MAX
+    assert store.checkpoint_wal()
+    store.append([_entry(10_000)], [])
+    assert log.stat().st_size <= sqlite.WAL_BYTES_MAX
+    assert not store.checkpoint_wal()
+    assert store.size() == 10_001
+    store.close()
+
+
+class Busy:
+    """A store that is written to whenever its log is being moved, so that some is left; not so in ``write``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.store, self._written_to = path, SqliteStorage(path), True
+
+    def checkpoint_wal(self) -> bool:
+        """A reader who began before the write keeps it from being moved, as it would be if it came a moment later."""
+        if not self._written_to:
+            return self.store.checkpoint_wal()
+        with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as reading:
+            reading.execute("BEGIN")
+            index = len(reading.execute("SELECT idx FROM entry").fetchall())
+            self.store.append([_entry(at) for at in range(index, index + 2048)], [])
+            long = self.store.checkpoint_wal()
+            self.store.append([_entry(index + 2048)], [])
+        return long
+
+    async def write(self, act: Callable[[], object]) -> None:
+        """Between two writes."""
+        self._written_to = False
+        act()
+        self._written_to = True
+
+
+async def test_the_log_of_a_store_that_is_written_to_without_a_pause_does_not_grow_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is moved between two writes once it is long, and begins anew."""
+    monkeypatch.setattr(sqlite, "WAL_BYTES_MAX", 256 * 1024)
+    path = tmp_path / "ledger.db"
+    create(path)
+    busy = Busy(path)
+    for _ in range(8):
+        await wal.checkpoint(cast("Storage", busy), busy.write)
+    assert path.with_name("ledger.db-wal").stat().st_size < path.stat().st_size / 4
+    busy.store.close()

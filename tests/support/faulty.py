@@ -66,9 +66,9 @@ class FaultyStorage:
         """Once, and last."""
         self.inner.close()
 
-    def checkpoint_wal(self) -> None:
+    def checkpoint_wal(self) -> bool:
         """Of no consequence."""
-        self.inner.checkpoint_wal()
+        return self.inner.checkpoint_wal()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name not in WRITES + READS:
