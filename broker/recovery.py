@@ -107,7 +107,9 @@ class Recovery:
             await self._write(lambda part=part: _take(ledger, part))  # type: ignore[misc]
         note = await wire.mirrored_checkpoint(ledger.origin)
         if not note:
-            raise LedgerBroken("a peer mirrors nothing of this ledger: khunjerab node restore --from")
+            raise LedgerBroken(
+                "a peer mirrors nothing of this ledger: khunjerab node peer remove, and node restore --from"
+            )
         checkpoint = open_checkpoint(note, self._node.keys.log.vkeys()).checkpoint
         if checkpoint.size > ledger.tree.size or ledger.tree.root(checkpoint.size) != checkpoint.root:
             raise LedgerBroken(f"a checkpoint of {checkpoint.size} entries was signed that is not of what is here")

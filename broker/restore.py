@@ -3,7 +3,8 @@
 To take back a tail (1) its checkpoint is signed by this log's own keys; (2) the tree here and the entries of the tail
 hash to it: one history; (3) it reaches every tree that is known here to be signed, and is one history with them; (4)
 each entry is admitted by the one judge, its signatures verified, and comes out with the same bytes. Only then is the
-halt lifted.
+halt lifted; and not by a tail where there are peers, who may have seen more than whoever brought it
+(``broker/recovery.py``).
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+from broker.backup import RESTORED
 from broker.errors import BrokerError, LedgerBroken
 from broker.ledger import Beside, Ledger, Staged
 from broker.sealed import whole
-from broker.storage.contract import Storage
+from broker.storage.contract import Halt, Storage
 from keys.errors import BadSignature
 from keys.judge import Refused, judge
 from keys.lognote import open_checkpoint
@@ -113,11 +115,14 @@ class _Unsealed:
         return b"", ()
 
 
-def take_back(ledger: Ledger, tail: Tail, log_keys: Sequence[VerifierKey]) -> int:
-    """Append what the tail has beyond this ledger's end, and lift the halt; how many entries. Raises LedgerBroken.
+def take_back(ledger: Ledger, tail: Tail, log_keys: Sequence[VerifierKey], *, has_peers: bool = False) -> int:
+    """Append what the tail has beyond this ledger's end; how many entries. Raises LedgerBroken.
 
-    Each append is durable by itself: what a crash leaves is a longer ledger, halted as before.
+    Each append is durable by itself: what a crash leaves is a longer ledger, halted as before. Without peers the halt
+    is lifted; with them the node signs nothing before it has heard them, halted by now or not.
     """
+    if has_peers and ledger.storage.halted() is None:
+        ledger.storage.halt(Halt(RESTORED))
     try:
         checkpoint = open_checkpoint(tail.checkpoint(), log_keys).checkpoint  # (1)
     except ProtocolError as error:
@@ -132,7 +137,8 @@ def take_back(ledger: Ledger, tail: Tail, log_keys: Sequence[VerifierKey]) -> in
         admit_again(ledger, data, beside)  # (4)
     require_known_trees(ledger)
     ledger.storage.record_root(checkpoint.size, checkpoint.root)
-    ledger.storage.halt(None)  # commit point: from here on this node signs
+    if not has_peers:
+        ledger.storage.halt(None)  # commit point: from here on this node signs
     return ledger.tree.size - start
 
 

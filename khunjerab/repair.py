@@ -50,7 +50,7 @@ def restore(
     ] = "",
     card: Annotated[Path | None, typer.Option(help="With --new-origin: write the new node's card here.")] = None,
 ) -> None:
-    """Make this home of a backup. It signs nothing until its peers or --from have brought what is newer."""
+    """Make this home of a backup. It signs nothing until its peers, or without any --from, brought what is newer."""
     context = context_of(ctx)
     if backup is None and tail is None:
         raise UsageError("nothing to restore", "name the backup, or with --from the newest entries")
@@ -63,17 +63,21 @@ def restore(
     if tail is None:
         say(f"{context.home} is restored; it serves reads and signs nothing until it has the newest entries")
         if load_peers(home.folder):
-            say("from its peers it gets them by itself, once it is served and all of them answer; or:")
-        say("khunjerab node restore --from DIR, where DIR is an `audit export` or a newer backup")
+            say("from its peers it gets them by itself, once it is served and all of them answer")
+        else:
+            say("khunjerab node restore --from DIR, where DIR is an `audit export` or a newer backup")
         say("it has lost what it cosigned, and cosigns again after khunjerab node new-cosigner")
         return
-    passphrase = find_passphrase(context.passphrase_file)
+    passphrase, has_peers = find_passphrase(context.passphrase_file), bool(load_peers(home.folder))
     keys = home.keys(passphrase)
     with home.locked(), contextlib.ExitStack() as stack:
         storage = stack.enter_context(contextlib.closing(home.storage()))
         ledger = Ledger(storage, home.config.origin, bytes.fromhex(home.config.pin), keys.receipt)
-        entries = take_back(ledger, _tail(tail, stack), keys.log.vkeys())
-    say(f"{entries} entries were taken back; the ledger has {ledger.tree.size}, and signs again")
+        entries = take_back(ledger, _tail(tail, stack), keys.log.vkeys(), has_peers=has_peers)
+    then = "signs again once its peers were heard" if has_peers else "signs again"
+    say(f"{entries} entries were taken back; the ledger has {ledger.tree.size}, and {then}")
+    if has_peers:
+        say("a peer that will never answer: khunjerab node peer remove ORIGIN, and this once more if it was the last")
 
 
 def new_cosigner(

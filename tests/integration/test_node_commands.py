@@ -247,8 +247,10 @@ async def test_backup_and_restore(home: Path, world: World, tmp_path: Path) -> N
         assert "from before this start" in said
         assert "cosigns nothing" in said
         assert (await typed(new, "restore", "--from", str(export)))[0] == 2  # not while it runs
+    await _signs_nothing_by_a_tail_alone(new, world, export)
+    assert (await typed(new, "peer", "remove", ORIGINS["CN"]))[0] == 0
     status, _, talk = await typed(new, "restore", "--from", str(export))
-    assert (status, "1 entries were taken back" in talk) == (0, True), talk
+    assert (status, "0 entries were taken back" in talk, "and signs again\n" in talk) == (0, True, True), talk
     assert (await typed(new, "fsck"))[0] == 0
     async with (
         NodeProcess(new) as node,
@@ -263,6 +265,15 @@ async def test_backup_and_restore(home: Path, world: World, tmp_path: Path) -> N
         assert (part.items[0].withheld, part.items[0].body) == ("", lost.body)
         assert part.items[0].wrap is not None
     assert (await typed(new, "fsck"))[0] == 0
+
+
+async def _signs_nothing_by_a_tail_alone(home: Path, world: World, export: Path) -> None:
+    """A node with peers: they may have seen more than whoever brought the tail. SPEC 11.10.2."""
+    status, _, talk = await typed(home, "restore", "--from", str(export))
+    assert (status, "1 entries were taken back" in talk, "once its peers were heard" in talk) == (0, True, True), talk
+    async with NodeProcess(home) as node, wire_to(node, world, "pk-liaison/desk") as sender:
+        with pytest.raises(Exception, match="not-signing"):
+            await post(sender, world.bulletin(created=now_ms()))
 
 
 async def test_a_policy_that_is_none_is_told_at_the_start(home: Path) -> None:
