@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import sys
 from pathlib import Path
 
+from clients.asking import on_interrupt
 from clients.errors import UsageError
 from keys.secret import Secret
 
@@ -36,8 +38,10 @@ def read_passphrase(file: Path | None, prompt: str, hint: str, *, twice: bool) -
         return Secret(value)
     if not sys.stdin.isatty():
         raise UsageError("no passphrase", hint)
-    first = getpass.getpass(f"{prompt}: ")
-    if twice and getpass.getpass("Again: ") != first:
+    with on_interrupt(signal.default_int_handler):
+        first = getpass.getpass(f"{prompt}: ")
+        again = getpass.getpass("Again: ") if twice else first
+    if again != first:
         raise UsageError("the two passphrases differ")
     if not first:
         raise UsageError("an empty passphrase protects nothing")

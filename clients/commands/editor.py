@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+from clients.asking import on_interrupt
 from clients.errors import Declined, UsageError
 
 
@@ -46,9 +47,13 @@ class Editor:
         self._folder.cleanup()
 
     def run(self) -> None:
-        """Let it be written, or written again. Raises UsageError where the editor fails, Declined where nothing was."""
+        """Let it be written, or written again. Raises UsageError where the editor fails, Declined where nothing was.
+
+        Ctrl-C is the editor's meanwhile, and costs no text: in some it ends an insertion.
+        """
         try:
-            subprocess.run([*shlex.split(self._command), str(self.path)], check=True)
+            with on_interrupt(lambda *_: None):  # a handler, which the editor does not inherit as it would SIG_IGN
+                subprocess.run([*shlex.split(self._command), str(self.path)], check=True)
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
             raise UsageError(f"the editor {self._command!r} failed: {error}", "set EDITOR") from None
         if self.path.read_bytes() == self._template:

@@ -328,6 +328,26 @@ async def test_what_was_written_at_a_terminal_is_not_lost_by_a_mistake_in_it(tmp
         assert len((await pk("outbox")).out.splitlines()) == 1
 
 
+async def test_ctrl_c_ends_a_question_at_once_and_costs_no_text(tmp_path: Path) -> None:
+    """At a prompt 130, and nothing is kept; in an editor it is the editor's, where it may end an insertion."""
+    async with exchange(tmp_path) as (pk, cn):
+        asked = replace(pk, environment={"KHUNJERAB_PASSPHRASE_FILE": ""})
+        await asked.at_terminal("inbox", answers={"Passphrase:": "\x03"}, expect=130)
+        secret = "Secret//REL CHN, PAK"
+        words = ("post", "--status", "exercise", "--label", secret, "--feed", "convoys", "--title", "no")
+        await pk.at_terminal(*words, answers={"Send it?": "\x03"}, expect=130)
+        assert (await pk("outbox", "--json")).out == ""
+        editor = tmp_path / "editor.py"
+        editor.write_text(
+            "import os, pathlib, signal, sys\nassert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+            "os.kill(os.getppid(), signal.SIGINT)\npath = pathlib.Path(sys.argv[1])\n"
+            "path.write_text(path.read_text().replace('corridor', 'convoys').replace('Restricted//', 'Secret//'))\n"
+        )
+        terminal = replace(pk, environment={"EDITOR": f"'{sys.executable}' '{editor}'"})
+        await terminal.at_terminal("post", answers={"Send it?": "y"})
+        assert len((await cn("inbox", "--json")).lines) == 1
+
+
 async def test_what_comes_while_somebody_writes_is_no_hindrance(tmp_path: Path) -> None:
     """Another terminal of the same home receives and sends meanwhile; both stand. End of input says no."""
     async with exchange(tmp_path) as (pk, cn):

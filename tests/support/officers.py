@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import pty
 import sys
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,12 +68,18 @@ class Officer:
         """The command, running; ``ends`` is what its three files are."""
         command = [sys.executable, "-I", "-m", "khunjerab", "--home", str(self.home), *words]
         environment = {**os.environ, "KHUNJERAB_PASSPHRASE_FILE": str(self.home / "passphrase"), "COLUMNS": "200"}
+        take: Any = {}
+        if ends != asyncio.subprocess.PIPE:
+            take = {"start_new_session": True, "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY)}
         return await asyncio.create_subprocess_exec(
-            *command, stdin=ends, stdout=ends, stderr=ends, env=environment | self.environment
+            *command, stdin=ends, stdout=ends, stderr=ends, env=environment | self.environment, **take
         )
 
     async def at_terminal(self, *words: str, answers: dict[str, str], expect: int = 0) -> str:
-        """The same at a terminal; all that it showed. Each question is answered by its next letter as it comes."""
+        """The same at a terminal of its own, where ``\x03`` is Ctrl-C; all that it showed.
+
+        Each question is answered by its next letter as it comes.
+        """
         ours, theirs = pty.openpty()
         child = await self.start(*words, ends=theirs)
         os.close(theirs)
@@ -96,7 +104,7 @@ def _converse(terminal: int, answers: dict[str, str]) -> str:
         said += piece.decode(errors="replace")
         for question, answer in answers.items():
             at = said.find(question, asked)
-            if at >= 0 and said.find("[y/N]", at) >= 0 and answer:
+            if at >= 0 and said.find(": " if question.endswith(":") else "[y/N]", at) >= 0 and answer:
                 asked, answers[question] = len(said), answer[1:]
                 os.write(terminal, answer[0].encode() + b"\n")
                 break
