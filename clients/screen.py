@@ -87,11 +87,14 @@ def show_error(error: ClientError) -> None:
 
 
 def format_moment(time_ms: int | None) -> str:
-    """A time in UTC and in the reader's zone."""
+    """A time in UTC and in the reader's zone; of a checkpoint or a cosignature it may be any at all."""
     if time_ms is None:
         return "-"
-    moment = datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC)
-    local = moment.astimezone()
+    try:
+        moment = datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC)
+        local = moment.astimezone()
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ms} ms after 1970"
     if local.utcoffset() == datetime.timedelta(0):
         return f"{moment:%Y-%m-%d %H:%M:%S}Z"
     return f"{moment:%Y-%m-%d %H:%M:%S}Z ({local:%H:%M %Z})"

@@ -23,6 +23,7 @@ UINT_MAX = 2**53 - 1  # what JSON readers can hold too
 NESTING_MAX = 8  # no format nests deeper
 
 Uint = Annotated[int, msgspec.Meta(ge=0, le=UINT_MAX)]
+Time = Annotated[int, msgspec.Meta(ge=0, le=limits.TIME_MS_MAX)]  # one beyond it could be shown to nobody
 Hash = Annotated[bytes, msgspec.Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]  # SHA-256; a key id is one
 
 # By the first byte of a value: arrays, and what no format has (maps, booleans, floats, extensions, timestamps).
@@ -131,6 +132,10 @@ class Fields:
         if not 0 <= value <= at_most:
             raise Malformed(f"{self._what}: {name} is not between 0 and {at_most}")
         return value
+
+    def time(self, name: str) -> int:
+        """Milliseconds since 1970."""
+        return self.uint(name, limits.TIME_MS_MAX)
 
     def integer(self, name: str, low: int, high: int) -> int:
         """A signed integer in a range (coordinates)."""

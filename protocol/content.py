@@ -210,7 +210,7 @@ class Content(Record):
 
 
 def _time(value: object) -> int:
-    return Fields([value], "content", 1).uint("time")
+    return Fields([value], "content", 1).time("time")
 
 
 def _grade(value: object) -> str:

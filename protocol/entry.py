@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from protocol import canonical, limits, merkle
-from protocol.canonical import Form, Uint
+from protocol.canonical import Form, Time, Uint
 from protocol.errors import Malformed
 from protocol.record import WireRecord
 from protocol.statements import LINKED, Kind
@@ -44,7 +44,7 @@ class Entry(WireRecord):
     kind: Kind
     statement: bytes
     signatures: bytes
-    time: Uint
+    time: Time
     link: Link | None
 
     def check(self) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from protocol import limits, names
-from protocol.canonical import Hash, Uint, check_choice, check_count
+from protocol.canonical import Hash, Time, Uint, check_choice, check_count
 from protocol.errors import Malformed
 from protocol.label import Label
 from protocol.record import WireRecord
@@ -60,8 +60,8 @@ class Header(WireRecord):
     label: Label
     status: str
     precedence: str
-    created: Uint
-    expires: Uint
+    created: Time
+    expires: Time
     relations: tuple[Relation, ...] = ()
 
     def check(self) -> None:

@@ -36,7 +36,7 @@ class Login(Record):
         return cls(
             f.hash("exchange"),
             f.matching("origin", names.origin),
-            f.uint("time"),
+            f.time("time"),
             f.exactly("nonce", NONCE_BYTES),
             f.text("checkpoint", limits.NOTE_BYTES_MAX, lines=True),
         )

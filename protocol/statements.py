@@ -10,7 +10,7 @@ import functools
 from enum import IntEnum
 
 from protocol import canonical, limits, names
-from protocol.canonical import Fields, Hash, Uint, Wire, check_choice, check_count
+from protocol.canonical import Fields, Hash, Time, Uint, Wire, check_choice, check_count
 from protocol.errors import Malformed
 from protocol.header import Header
 from protocol.pae import Domain, digest
@@ -84,7 +84,7 @@ class AcknowledgementLine(WireRecord):
     index: Uint
     leaf: Hash
     state: str
-    time: Uint
+    time: Time
 
     def check(self) -> None:
         """SPEC §7.3."""
@@ -101,7 +101,7 @@ class Acknowledgement(WireRecord):
     sender: str  # the agency that acknowledges
     key_id: Hash
     to: str  # the agency that sent the bulletins
-    created: Uint
+    created: Time
     lines: tuple[AcknowledgementLine, ...]
 
     def check(self) -> None:
@@ -183,8 +183,8 @@ class KeyBundle(Record):
             f.hash("identity"),
             f.uint("sequence"),
             f.hash("previous"),
-            f.uint("starts"),
-            f.uint("ends"),
+            f.time("starts"),
+            f.time("ends"),
             f.array("seats", limits.SEATS_PER_AGENCY_MAX, Seat.from_wire, at_least=1),
         )
 
@@ -229,7 +229,7 @@ class Revocation(Record):
             f.hash("exchange"),
             f.matching("agency", names.agency),
             f.array("key ids", limits.REVOKED_KEYS_MAX, _key_id, at_least=1),
-            f.uint("created"),
+            f.time("created"),
             f.text("reason", limits.REASON_CHARS_MAX),
             f.optional(Suspect.from_wire),
         )
@@ -261,7 +261,7 @@ class Suspension(Record):
         return cls(
             f.hash("exchange"),
             f.matching("agency", names.agency),
-            f.uint("created"),
+            f.time("created"),
             f.text("reason", limits.REASON_CHARS_MAX),
             f.optional(_key_id),
         )

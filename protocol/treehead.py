@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocol import canonical, limits, merkle, names
-from protocol.canonical import Hash, Uint
+from protocol.canonical import Hash, Time, Uint
 from protocol.entry import Entry, Link
 from protocol.errors import Malformed, ProofFailed, TooLarge
 from protocol.pae import Domain, pae
@@ -25,7 +25,7 @@ class TreeHead(WireRecord):
     origin: str
     size: Uint
     root: Hash
-    time: Uint
+    time: Time
     signature: Signature | None = None
 
     def message(self) -> bytes:
@@ -43,7 +43,7 @@ class BareReceipt(WireRecord):
     """A receipt without its head, where many share one (SPEC §11.7)."""
 
     index: Uint
-    time: Uint
+    time: Time
     link: Link | None
     path: Path
     entry: bytes | None = None
@@ -68,7 +68,7 @@ class Receipt(WireRecord):
     """
 
     index: Uint
-    time: Uint
+    time: Time
     link: Link | None
     path: Path
     head: TreeHead

@@ -163,21 +163,21 @@ def test_a_header_s_bytes_are_kept_as_they_came() -> None:
 def test_the_largest_statements_fit_an_entry_with_their_signatures() -> None:
     """Nothing within the bounds is refused for its size, bulletins excepted. SPEC 2.1.2."""
     origin, name = "a" * limits.ORIGIN_CHARS_MAX, "a" * limits.NAME_CHARS_MAX
-    top = canonical.UINT_MAX
-    line = AcknowledgementLine(ORIGIN, top, H, "received", top)
-    head = Acknowledgement(2, H, ORIGIN, name, H, name, top, (line,) * limits.ACKNOWLEDGEMENT_LINES_MAX)
+    top, late = canonical.UINT_MAX, limits.TIME_MS_MAX
+    line = AcknowledgementLine(ORIGIN, top, H, "received", late)
+    head = Acknowledgement(2, H, ORIGIN, name, H, name, late, (line,) * limits.ACKNOWLEDGEMENT_LINES_MAX)
     seats = (Seat(name, KEY, KEM),) * limits.SEATS_PER_AGENCY_MAX
-    revocation = Revocation(H, name, (H,) * limits.REVOKED_KEYS_MAX, top, "封" * 500, Suspect(origin, top))
+    revocation = Revocation(H, name, (H,) * limits.REVOKED_KEYS_MAX, late, "封" * 500, Suspect(origin, top))
     largest: list[tuple[Kind, Statement, int]] = [
         (Kind.ACKNOWLEDGEMENT, head, 1),
-        (Kind.KEY_BUNDLE, KeyBundle(H, name, H, top, H, top, top, seats), 1),
+        (Kind.KEY_BUNDLE, KeyBundle(H, name, H, top, H, late, late, seats), 1),
         (Kind.DIRECTORY, DirectoryVersion(top, limits.DIRECTORY_BYTES_MAX, H, H), limits.SIGNATURES_MAX),
         (Kind.REVOCATION, revocation, limits.AUTHORITY_KEYS_PER_NATION_MAX),
-        (Kind.SUSPENSION, Suspension(H, name, top, "封" * 500, H), limits.AUTHORITY_KEYS_PER_NATION_MAX),
+        (Kind.SUSPENSION, Suspension(H, name, late, "封" * 500, H), limits.AUTHORITY_KEYS_PER_NATION_MAX),
     ]
     for kind, statement, signers in largest:
         signatures = tuple(Signature(bytes([n]) * 32, b"e" * 64, b"m" * 3309) for n in range(signers))
         link = Link(Kind.REVOCATION, top)
-        entry = Entry(kind, statement.encode(), encode_signatures(signatures), top, link)
+        entry = Entry(kind, statement.encode(), encode_signatures(signatures), late, link)
         assert Entry.decode(entry.encode()) == entry
         assert decode(kind, entry.statement) == statement
