@@ -28,6 +28,7 @@ from protocol.parties import Agency
 from protocol.times import DAY_MS, format_time
 
 EXPIRES_DAYS_DEFAULT = 7
+_PLACE_TAKEN = "a place is NAME@LAT,LON, or a table of name and coordinates = [LON, LAT]"
 _PLACE = re.compile(r"(?P<name>[^@]+)(@(?P<lat>-?[0-9]+(\.[0-9]+)?),\s*(?P<lon>-?[0-9]+(\.[0-9]+)?))?")
 
 
@@ -82,15 +83,24 @@ class Order:
 def _plain(name: str, value: object) -> str:
     """A value of a file as it would be typed. A place may be a table, with coordinates in GeoJSON's order."""
     if name == "place" and isinstance(value, dict):
-        if set(value) - {"name", "coordinates"} or not isinstance(value.get("name"), str):
-            raise UsageError("a place is NAME@LAT,LON, or a table of name and coordinates = [LON, LAT]")
-        lon, lat = value.get("coordinates", [None, None])
-        return value["name"] if lat is None else f"{value['name']}@{float(lat):f},{float(lon):f}"
+        return _plain_place(value)
     if isinstance(value, datetime.datetime | datetime.date):
         return value.isoformat()
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise UsageError(f"the file's {name!r} is no text", "khunjerab post --template prints one")
     return str(value)
+
+
+def _plain_place(table: dict[str, Any]) -> str:
+    named, point = table.get("name"), table.get("coordinates")
+    if not isinstance(named, str) or set(table) - {"name", "coordinates"}:
+        raise UsageError(_PLACE_TAKEN)
+    if point is None:
+        return named
+    if not isinstance(point, list) or [type(degrees) in {int, float} for degrees in point] != [True, True]:
+        raise UsageError(f"{named}: {_PLACE_TAKEN}")
+    lon, lat = point
+    return f"{named}@{lat:f},{lon:f}"
 
 
 def read_file(path: str, data: str) -> dict[str, Any]:
@@ -124,16 +134,17 @@ def parse_moment(value: str, now: int, taken: str = TIMES) -> int:
         raise UsageError(f"{value!r} is no time: {taken}") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
-    if moment.year < 1970:  # noqa: PLR2004 - where times begin
-        raise UsageError(f"{value!r} is before 1970")
-    return int(moment.timestamp() * 1000)
+    time_ms = int(moment.timestamp() * 1000)
+    if not 0 <= time_ms <= limits.TIME_MS_MAX:
+        raise UsageError(f"{value!r} is not between 1970 and 9999")
+    return time_ms
 
 
 def _micro(value: str, bound: int, what: str) -> int:
-    number = round(float(value) * MICRODEGREES)
-    if abs(number) > bound * MICRODEGREES:
+    degrees = float(value)
+    if not abs(degrees) <= bound:  # which no NaN is
         raise UsageError(f"{what} {value} is out of range", "on the command line it is LAT,LON; in GeoJSON LON, LAT")
-    return number
+    return round(degrees * MICRODEGREES)
 
 
 def parse_place(value: str) -> Place:
@@ -150,7 +161,7 @@ def parse_place(value: str) -> Place:
 def read_area(path: str) -> list[Place]:
     """Polygons of a GeoJSON file: a geometry, a feature or a collection. Raises UsageError."""
     try:
-        value = json.loads(Path(path).read_text())
+        value = json.loads(Path(path).read_text("utf-8"))
         features = value.get("features", [value])
         return [_polygon(feature) for feature in features]
     except OSError as error:
@@ -191,6 +202,8 @@ def _grade(value: str) -> str:
 def content_of(order: Order, officer: str, language: str, now: int) -> Content:
     """The content that the order describes; checked by encoding it and reading it again. Raises UsageError."""
     languages = order.lang or [language]
+    if not all(title.strip() for title in order.title):
+        raise UsageError("a title is empty", "it is what stands in an inbox")
     if not order.title or not len(order.title) == len(languages) == max(len(order.text), len(languages)):
         raise UsageError(
             "a bulletin has a title, and as many titles and texts as languages",
@@ -231,7 +244,7 @@ def require_marks(order: Order) -> None:
     if not order.to and not order.feed:
         missing.append("--to or --feed")
     if missing:
-        raise UsageError(f"{', '.join(missing)} must be said: it is never guessed")
+        raise UsageError(f"{', '.join(missing)} must be said: nothing of the kind is guessed")
 
 
 def draft_of(

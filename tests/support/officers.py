@@ -76,7 +76,7 @@ class Officer:
         )
 
     async def at_terminal(self, *words: str, answers: dict[str, str], expect: int = 0) -> str:
-        """The same at a terminal of its own, where ``\x03`` is Ctrl-C; all that it showed.
+        r"""The same at a terminal of its own, where ``\x03`` is Ctrl-C; all that it showed.
 
         Each question is answered by its next letter as it comes.
         """
