@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clients import directories
 from clients.archive import Archive
 from clients.asked import Asked
 from clients.clock import now_ms
@@ -305,20 +306,10 @@ def archive_of(home: Home, origin: str) -> Archive:
 
 def directory_of(home: Home) -> Directory:
     """The newest directory file of the home. Raises UsageError where it has not joined."""
-    files = sorted(
-        (home.folder / "directory").glob("*.json"), key=lambda path: int(path.stem) if path.stem.isdigit() else 0
-    )
-    if not files or not home.profile.pin:
+    directory = directories.newest(home)
+    if directory is None or not home.profile.pin:
         raise UsageError("this home has not joined an exchange", "khunjerab join DIRECTORY.json SIG… --pin …")
-    return Directory.decode(files[-1].read_bytes())
-
-
-def keep_directory(home: Home, directory: Directory) -> None:
-    """A newer version, once it was audited."""
-    path = home.folder / "directory" / f"{directory.version}.json"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True, mode=0o700)
-        path.write_bytes(directory.encode())
+    return directory
 
 
 def urls_of(home: Home) -> list[str]:

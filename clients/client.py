@@ -13,9 +13,9 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncGenerator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from clients import directories
 from clients.acknowledging import Acknowledger
 from clients.clock import now_ms
 from clients.drafts import Draft
@@ -36,7 +36,6 @@ from clients.turn import Turn
 from clients.witnesses import Witnesses
 from keys.exchange import Exchange
 from keys.signing import SigningKey
-from protocol.directory import Directory
 from protocol.entry import Submission
 from protocol.names import format_id
 from protocol.parties import Node
@@ -83,9 +82,7 @@ class Client:
         To join again is how a home gets in that was away while the node's certificate changed.
         """
         directory = self.replica.exchange.directory
-        newest = max((self.home.folder / "directory").glob("*.json"), key=_version_in_name, default=None)
-        if newest is not None and (directory is None or _version_in_name(newest) > directory.version):
-            directory = Directory.decode(newest.read_bytes())
+        directory = directories.newest(self.home, directory.version if directory else 0) or directory
         if directory is None:
             raise UsageError("this home has no directory", "join again with the directory's file")
         node = directory.by_origin.get(self.home.profile.origin)
@@ -159,16 +156,6 @@ class Client:
         """Keep what the node pushes, as it comes; how many entries, after each page (``clients/listening.py``)."""
         return listen(self)
 
-    def save_directory(self) -> None:
-        """The directory in force as a file, for people."""
-        directory = self.exchange.directory
-        if directory is None:
-            return
-        path = self.home.folder / "directory" / f"{directory.version}.json"
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True, mode=0o700)
-            path.write_bytes(directory.encode())
-
     # Sending
 
     async def flush(self) -> list[Draft]:
@@ -237,7 +224,3 @@ def _login_key(home: Home) -> SigningKey:
         if seed is not None:
             return SigningKey(seed)
     raise UsageError("this home has no key to log in with", "khunjerab keys new")
-
-
-def _version_in_name(path: Path) -> int:
-    return int(path.stem) if path.stem.isdigit() else 0

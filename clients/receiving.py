@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from clients import directories
 from clients.clock import now_ms
 from clients.errors import Declined, Tampering, Unreachable
 from clients.promises import may_go_back
@@ -167,7 +168,8 @@ class Receiver:
                     await client.contradictions.found(self._state.verified(origin).checkpoint, part.checkpoint)
             raise
         self._ledgers.put(replica)
-        client.save_directory()
+        if client.exchange.directory is not None:
+            directories.keep(client.home, client.exchange.directory)
         if any(one.entry.kind in LINKED for one in believed):  # who may read what may be another now
             await reopen(client)
         return True

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from clients import auditor
+from clients import auditor, directories
 from clients.archive import Archive
 from clients.asked import Asked
 from clients.auditor import Auditor
@@ -75,7 +75,7 @@ async def verify(  # noqa: PLR0917 - one parameter an option
     for shown in audit.evidence:
         _keep(home, shown)
     if home is not None and audit.directory is not None and report.verdict != FAILED:
-        auditor.keep_directory(home, audit.directory)
+        directories.keep(home, audit.directory)
     tell(report, as_json=as_json, hindered=hinder.error)
 
 

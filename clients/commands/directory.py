@@ -16,6 +16,7 @@ from clients.commands import drafting as parts
 from clients.commands.context import AsJson, context_of, open_home, run
 from clients.commands.drafting import DEFAULT
 from clients.differing import differences
+from clients.directories import newest, read
 from clients.endorsing import Review
 from clients.errors import Declined, UsageError
 from clients.governing import governing
@@ -40,35 +41,12 @@ Signatures = Annotated[list[Path] | None, typer.Argument(metavar="[SIG…]", hel
 Before = Annotated[Path | None, typer.Option("--on", help="Version N, where this home does not hold it.")]
 
 
-def read(path: Path) -> Directory:
-    """A version that holds together. Raises UsageError."""
-    try:
-        return Directory.decode(path.read_bytes())
-    except ProtocolError as error:
-        raise UsageError(f"{path}: {error.detail}") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-
-
-def in_force(home: Home) -> Directory | None:
-    """The newest version that this home has verified: in its replica, or when it joined."""
-    if not home.profile.pin:
-        return None
-    files = [path for path in (home.folder / "directory").glob("*.json") if path.stem.isdigit()]
-    newest = max(files, key=lambda path: int(path.stem), default=None)
-    return read(newest) if newest else None
-
-
-def _home_or_none(folder: Path) -> Home | None:
-    return Home(folder) if (folder / "profile.toml").exists() else None
-
-
 def _known(ctx: typer.Context, before: Path | None) -> Directory | None:
-    """Version N: from a file, else from the home."""
+    """Version N: from a file, else the newest that the home has verified: in its replica, or when it joined."""
     if before is not None:
         return read(before)
-    home = _home_or_none(context_of(ctx).home)
-    return in_force(home) if home else None
+    folder = context_of(ctx).home
+    return newest(Home(folder)) if (folder / "profile.toml").exists() else None
 
 
 @app.command()
