@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from broker.errors import NodeHomeError
+from broker.errors import LedgerBroken, NodeHomeError
 from broker.storage.mirrored import Flag, is_withheld
 from keys.auditing import LedgerAudit, Terms
 from keys.claims import Claims, check_head, open_signed
@@ -283,7 +283,16 @@ def _require_same(recorded: tuple[int, bytes], signed: tuple[int, bytes]) -> Non
 
 
 def check(path: Path, origin: str, pin: bytes, now: int) -> Report:
-    """Everything about the ledger in this file. Raises NodeHomeError where there is none."""
+    """All about the ledger in this file. Raises NodeHomeError where there is none, LedgerBroken where it is damaged."""
+    try:
+        return _check(path, origin, pin, now)
+    except sqlite3.OperationalError as error:  # locked, or of other tables
+        raise NodeHomeError(f"{path} cannot be read: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise LedgerBroken(f"{path} is damaged: {error}: `khunjerab node restore`") from error
+
+
+def _check(path: Path, origin: str, pin: bytes, now: int) -> Report:
     stored = Stored(path)
     with contextlib.closing(stored.db), verifying() as verifiers:
         if stored.is_mirror and not stored.entries(0, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,8 +122,12 @@ class NodeHome:
         return NodeKeys.from_keyring(open_keyring(data, passphrase), self.config.origin)
 
     def storage(self) -> sqlite.SqliteStorage:
-        """The ledger and what lies beside it."""
-        return sqlite.SqliteStorage(self.folder / "ledger.db")
+        """The ledger and what lies beside it. Raises NodeHomeError."""
+        path = self.folder / "ledger.db"
+        try:
+            return sqlite.SqliteStorage(path)
+        except sqlite3.Error as error:
+            raise NodeHomeError(f"{path} cannot be read: {error}: `khunjerab node restore`") from error
 
     def cosigned(self) -> witness_store.WitnessStore | None:
         """What this node has cosigned; None in a home that was restored: it cannot know, and cosigns nothing."""

@@ -60,6 +60,14 @@ def open_home(ctx: typer.Context) -> Home:
     return home
 
 
+def open_seat(ctx: typer.Context) -> Home:
+    """The home of a seat, as bulletins are an agency's. Raises UsageError where it is a custodian's."""
+    home = open_home(ctx)
+    if home.profile.pin and not home.profile.agency:
+        raise UsageError(f"{home.folder} is a custodian's home: it has no bulletins", "name a seat's home with --home")
+    return home
+
+
 def run(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """An async command as the plain function that Typer wants."""
 

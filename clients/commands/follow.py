@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from clients.client import Client
-from clients.commands.context import AsJson, open_home, run
+from clients.commands.context import AsJson, open_seat, run
 from clients.commands.notices import finish
 from clients.commands.show import Desk, print_line, title_of, to_json
 from clients.errors import UsageError
@@ -49,7 +49,7 @@ async def follow(
     Goes on where it stopped, and through restarts of the node. A command that fails is tried five times, then its
     bulletin is set aside and the next goes on.
     """
-    async with Client(open_home(ctx)) as client:
+    async with Client(open_seat(ctx)) as client:
         if failed or retry:
             _set_aside(client, retry, as_json=as_json)
             return

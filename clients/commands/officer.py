@@ -11,7 +11,7 @@ import typer
 
 from clients.choices import one_of
 from clients.client import Client, now_ms
-from clients.commands.context import AsJson, open_home, run
+from clients.commands.context import AsJson, open_seat, run
 from clients.commands.notices import finish, try_send_owed, try_sync
 from clients.commands.show import Desk, print_bulletin, print_line, print_state, state_to_json, to_json
 from clients.compose import parse_moment
@@ -55,7 +55,7 @@ async def inbox(
 ) -> None:
     """Fetch and list what was sent to this agency; tells senders `received` for what was opened."""
     tests = _tests(severity, category or [], since, near)
-    async with Client(open_home(ctx)) as client:
+    async with Client(open_seat(ctx)) as client:
         await try_sync(client)
         client.acknowledger.note_received()
         await try_send_owed(client)
@@ -103,7 +103,7 @@ async def search(
     as_json: AsJson = False,
 ) -> None:
     """Search what is kept here, in titles, texts, places and measures; asks no node."""
-    client = Client(open_home(ctx))
+    client = Client(open_seat(ctx))
     desk, wanted = Desk.of(client), folded(text)
     if not wanted.strip():
         raise UsageError("there is nothing to search for")
@@ -122,7 +122,7 @@ async def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one bulletin as it is kept here, in all its languages; sends nothing."""
-    client = Client(open_home(ctx))
+    client = Client(open_seat(ctx))
     desk = Desk.of(client)
     progress = desk.book.of(find(client.state, bulletin))
     if as_json:
@@ -154,7 +154,7 @@ async def ack(
     as_json: AsJson = False,
 ) -> None:
     """Tell the sender that a person here has read it, or acted on it."""
-    async with Client(open_home(ctx)) as client:
+    async with Client(open_seat(ctx)) as client:
         await try_sync(client)
         held = find(client.state, bulletin)
         header = held.header
@@ -174,7 +174,7 @@ async def ack(
 @run
 async def status(ctx: typer.Context, bulletin: Id, as_json: AsJson = False) -> None:
     """How far a bulletin came with each recipient, from the signed words that this home verified."""
-    async with Client(open_home(ctx)) as client:
+    async with Client(open_seat(ctx)) as client:
         await try_sync(client)
         desk = Desk.of(client)
         progress = desk.book.of(find(client.state, bulletin))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from clients.client import Client
-from clients.commands.context import AsJson, open_home, run
+from clients.commands.context import AsJson, open_seat, run
 from clients.commands.notices import finish, try_send_owed, try_sync
 from clients.errors import Declined, Unreachable, UsageError
 from clients.finding import find_outgoing
@@ -30,7 +30,7 @@ _TOLD = {
 def outbox(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List the outbox, with states and reasons."""
     if ctx.invoked_subcommand is None:
-        client = Client(open_home(ctx))
+        client = Client(open_seat(ctx))
         client.sender.expire()
         _list(client, as_json=as_json)
         finish(client)
@@ -94,7 +94,7 @@ async def send(
     as_json: AsJson = False,
 ) -> None:
     """Send what waits, oldest first; exit status 4 if the node does not answer, 3 if it refused something."""
-    async with Client(open_home(ctx)) as client:
+    async with Client(open_seat(ctx)) as client:
         if bulletin is not None:
             _reopen(client, _outgoing(client, bulletin))
         before = {outgoing.draft.id for outgoing in client.state.outbox(*OPEN)}
@@ -126,7 +126,7 @@ def _reopen(client: Client, outgoing: Outgoing) -> None:
 @run
 async def drop(ctx: typer.Context, bulletin: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Forget a bulletin that was refused, has expired, or was never tried."""
-    client = Client(open_home(ctx))
+    client = Client(open_seat(ctx))
     outgoing = _outgoing(client, bulletin)
     if outgoing.state not in {"draft", *CLOSED}:
         raise Declined(f"it is {outgoing.state}: it may be logged already", "cancel it: khunjerab post --cancels")

@@ -13,7 +13,7 @@ import typer
 from clients import compose
 from clients.asking import ask
 from clients.client import Client, now_ms
-from clients.commands.context import AsJson, open_home, run
+from clients.commands.context import AsJson, open_seat, run
 from clients.commands.notices import finish, try_sync
 from clients.compose import Order
 from clients.drafts import Draft
@@ -131,7 +131,7 @@ async def post(
     if file is not None:
         order.merged(compose.read_file(file, sys.stdin.read() if file == "-" else _read(file)))
     editor = _editor() if file is None and order == Order() else None
-    async with Client(open_home(ctx)) as client:  # a wrong passphrase is told before anything is written
+    async with Client(open_seat(ctx)) as client:  # a wrong passphrase is told before anything is written
         ready = functools.partial(_ready, client, partial=partial, sure=yes or dry_run)
         draft, denied = await (_written(editor, ready) if editor else ready(order))
         if dry_run:

@@ -18,6 +18,7 @@ import pytest
 
 from broker.home import NodeConfig
 from broker.peer import PeerConfig, save_peers
+from broker.storage.sqlite import SqliteStorage
 from clients.archive import Archive
 from clients.auditor import export_ledger
 from clients.copies import Copy
@@ -183,6 +184,24 @@ async def test_predictable_mistakes_are_one_line(home: Path, tmp_path: Path) -> 
     for (status, said, talk), words in zip(bad, wanted, strict=True):
         assert (status, said) == (2, ""), talk
         assert words in talk
+        assert is_one_line(talk), talk
+
+
+@pytest.mark.parametrize("damage", ["a page", "the file"])
+async def test_a_damaged_ledger_is_told_in_a_line(home: Path, damage: str) -> None:
+    """An operator turns to fsck then: it does not fail over the very thing it looks for."""
+    ledger = home / "ledger.db"
+    with closing(SqliteStorage(ledger)) as storage:
+        storage.checkpoint_wal()
+    data = bytearray(ledger.read_bytes())
+    start = 4096 if damage == "a page" else 0
+    data[start:] = bytes([0xA5]) * (len(data) - start)
+    ledger.write_bytes(data)
+    for command, expected, hint in (("fsck", 5, "node restore"), ("serve", 2, "node ")):
+        status, said, talk = await typed(home, command)
+        assert (status, said) == (expected, ""), talk
+        assert "malformed" in talk or "not a database" in talk
+        assert f"khunjerab {hint}" in talk
         assert is_one_line(talk), talk
 
 

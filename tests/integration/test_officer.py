@@ -371,6 +371,28 @@ async def test_what_comes_while_somebody_writes_is_no_hindrance(tmp_path: Path) 
         assert "not sent" in shown
 
 
+async def test_a_home_that_is_damaged_or_another_is_told_in_a_line(tmp_path: Path) -> None:
+    """What is wrong and what to do: a torn file, a file that is none, a custodian's home."""
+    async with exchange(tmp_path) as (pk, _):
+        await pk("inbox")
+        torn, notes = pk.home / "directory" / "9.json", pk.home / "directory" / "notes.json"
+        torn.write_bytes(b"")
+        notes.write_bytes(b"of nobody's business")
+        for command in (("inbox",), ("directory", "show")):
+            said = (await pk(*command, expect=2)).err
+            assert f"{torn}: " in said
+            assert "join again" in said
+        torn.unlink()
+        await pk("inbox")
+        state = pk.home / "state.db"
+        state.write_bytes(b"no database, and long enough to be one" * 1000)
+        assert "state.db of this home: file is not a database" in (await pk("inbox", expect=2)).err
+        profile = pk.home / "profile.toml"
+        profile.write_text(profile.read_text().replace('agency = "pk-liaison"', 'agency = ""'))
+        for words in (("inbox",), ("outbox",), ("follow",), ("show", "a1b2c3"), EXERCISE):
+            assert "is a custodian's home" in (await pk(*words, expect=2)).err
+
+
 async def test_a_wrong_passphrase_is_told_before_anything_is_written(tmp_path: Path) -> None:
     async with exchange(tmp_path) as (pk, _):
         (pk.home / "passphrase").write_bytes(b"something else")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -53,4 +54,18 @@ def test_what_is_public_in_a_home_is_read_before_its_keyring_is_opened(tmp_path:
     home.unlock_with(lambda: RIGHT)
     with pytest.raises(UsageError, match="no store key"):
         home.state.seal(b"x")
+    home.close()
+
+
+def test_what_ended_a_transaction_is_what_is_told(tmp_path: Path) -> None:
+    """A full disk rolls it back by itself: to roll it back again would be another error, and hide the first."""
+    home = made(tmp_path / "home")
+
+    def fill_the_disk() -> None:
+        with home.state.transaction():
+            home.state._db.execute("ROLLBACK")
+            raise sqlite3.OperationalError("database or disk is full")
+
+    with pytest.raises(sqlite3.OperationalError, match="is full"):
+        fill_the_disk()
     home.close()
