@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlencode
 
 from clients.clock import now_ms
@@ -26,6 +26,8 @@ from protocol.treehead import Receipt
 
 if TYPE_CHECKING:
     import aiohttp
+
+T = TypeVar("T")
 
 MEDIA_TYPE = "application/vnd.khunjerab.v1+msgpack"
 _RENEW_SECONDS = 60
@@ -153,8 +155,10 @@ class Wire:
         key, exchange, origin, checkpoint = self._login
         login = Login(exchange, origin, self._clock(), os.urandom(NONCE_BYTES), checkpoint)
         body = encode_signed(login, key.sign(login.message(), 2))
-        answer = json.loads(await self.request("POST", "/v1/session", body=body, login=False))
-        return str(answer["token"]), int(answer["expires"]) / 1000
+        match await self.json("POST", "/v1/session", body=body, login=False):
+            case {"token": str(token), "expires": int(expires)}:
+                return token, expires / 1000
+        raise Declined("the node's answer is no session")
 
     async def session(self) -> tuple[str, float]:
         """A token and when it ends: for `khunjerab session` alone."""
@@ -174,11 +178,10 @@ class Wire:
             if len(submissions) == 1 and isinstance(declined.__cause__, Problem) and not declined.unsent:
                 return [declined.__cause__]
             raise
-        try:
-            answers = canonical.decode(data, bytes_max=16 << 20, array_max=limits.PAGE_ENTRIES_MAX)
-            return [Receipt.decode(a) if type(a) is bytes else Problem.from_json(str(a).encode()) for a in answers]
-        except ProtocolError as error:
-            raise Unreachable(f"{self.url} answers what is no receipt: {error.detail}") from error
+        answers = self._read(_decode_answers, data, "receipt")
+        if len(answers) != len(submissions):
+            raise Unreachable(f"{self.url} gives {len(answers)} answers to {len(submissions)} submissions")
+        return answers
 
     async def deliveries(
         self,
@@ -198,7 +201,7 @@ class Wire:
             wait=wait,
             limit=limit,
         )
-        return decode_page(data)
+        return self._read(decode_page, data, "page")
 
     async def stream(
         self, after: Cursor, known: Cursor, *, credit: int = limits.PAGE_ENTRIES_MAX
@@ -213,7 +216,7 @@ class Wire:
             while True:
                 if credit:
                     await socket.send_str(format_credit(credit))
-                parts = decode_page(self.message_of(await socket.receive()))
+                parts = self._read(decode_page, self.message_of(await socket.receive()), "page")
                 yield parts
                 credit = sum(len(part.items) for part in parts)
 
@@ -279,10 +282,28 @@ class Wire:
     async def body(self, sha256: bytes) -> tuple[bytes, bytes | None]:
         """A body and this seat's wrap, unverified."""
         data = await self.request("GET", f"/v1/bodies/{sha256.hex()}", bytes_max=2 << 20)
-        match canonical.decode(data, bytes_max=2 << 20):
-            case [bytes(body), (bytes() | None) as wrap]:
-                return body, wrap
-        raise Malformed("a body comes as [body, wrap or nil]")
+        return self._read(_decode_body, data, "body")
+
+    def _read(self, decode: Callable[[bytes], T], data: bytes, what: str) -> T:
+        """What the node answered. Raises Unreachable for what no node answers: nobody can go on from there."""
+        try:
+            return decode(data)
+        except ProtocolError as error:
+            raise Unreachable(f"{self.url} answers what is no {what}: {error.detail}") from error
+
+
+def _decode_answers(data: bytes) -> list[Receipt | Problem]:
+    answers = canonical.decode(data, bytes_max=16 << 20, array_max=limits.PAGE_ENTRIES_MAX)
+    if not isinstance(answers, list):
+        raise Malformed("answers come in an array")
+    return [Receipt.decode(a) if type(a) is bytes else Problem.from_json(str(a).encode()) for a in answers]
+
+
+def _decode_body(data: bytes) -> tuple[bytes, bytes | None]:
+    match canonical.decode(data, bytes_max=2 << 20):
+        case [bytes(body), (bytes() | None) as wrap]:
+            return body, wrap
+    raise Malformed("a body comes as [body, wrap or nil]")
 
 
 def _declined(status: int, data: bytes) -> ClientError:

@@ -11,7 +11,6 @@ from clients.clock import now_ms
 from clients.errors import ClientError, Declined
 from clients.transport import Wire
 from keys.signing import SigningKey
-from protocol.errors import ProtocolError
 from protocol.limits import NOTE_BYTES_MAX
 from protocol.page import Cursor, Part
 from protocol.parties import Node
@@ -71,8 +70,6 @@ def _away() -> Iterator[None]:
     except ClientError as error:
         over = isinstance(error, Declined) and error.code == "not-logged-in"
         raise (SessionOver if over else PeerAway)(error.detail) from error
-    except ProtocolError as error:
-        raise PeerAway(f"it answers what is no page: {error.detail}") from error
 
 
 def reach_with(key: SigningKey, exchange: bytes, clock: Callable[[], int] = now_ms) -> Reach:
