@@ -1,4 +1,4 @@
-"""Backups of a node (DESIGN §9): a folder that is a home, made while the node runs; and a home made of it again.
+"""Backups of a node: a folder that is a home, made while the node runs; and a home made of it again.
 
 A backup is as secret as the home: the keyring in it is sealed, the ledger is not. What the node has cosigned is not in
 it: an older one would let it cosign a second history (``broker/witness/store.py``). A ledger that is put back is older

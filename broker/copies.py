@@ -1,4 +1,4 @@
-"""Governance of a peer's ledger, entered in this node's own, once (DESIGN §4): what one nation ended, both must know.
+"""Governance of a peer's ledger, entered in this node's own, once: what one nation ended, both must know.
 
 Directory versions, revocations and suspensions are taken from any ledger; a bundle only from its agency's home, in the
 order of its chain. Each goes through the one judge like anything posted, which may refuse a copy: it is tried again

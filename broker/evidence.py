@@ -1,4 +1,4 @@
-"""What this node can show against logs that broke their word (DESIGN §6): gathered, kept, and handed to whoever asks.
+"""What this node can show against logs that broke their word: gathered, kept, and handed to whoever asks.
 
 Whoever finds that two signed trees do not fit says so here. That alone is no alarm: a stranger's proof that fails is a
 refusal, and this asks for a few hash tiles and nothing else. Only what then holds, checked as its readers will check

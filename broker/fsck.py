@@ -1,4 +1,4 @@
-"""Whether a node's storage is what its entries make it (DESIGN §8): the audit, over the node's own file.
+"""Whether a node's storage is what its entries make it: the audit, over the node's own file.
 
 It reads the file by a connection of its own and shares no code with what wrote it: the audit derives tree, state and
 verdicts from the bytes of the entries, and every other table is derived again beside the file and compared both ways.

@@ -1,4 +1,4 @@
-"""What this log has signed, told by others (DESIGN §9): a login carries the newest checkpoint that a client has seen.
+"""What this log has signed, told by others: a login carries the newest checkpoint that a client has seen.
 
 A larger one than this ledger has, or another tree of the same size, if signed by this log's own keys, means that what
 is here is not what was promised: a restored backup, or a second node with the same keys. An unsigned claim counts for

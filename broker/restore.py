@@ -1,4 +1,4 @@
-"""How a ledger that is older than its promises gets the rest back (DESIGN §9), and may sign again.
+"""How a ledger that is older than its promises gets the rest back, and may sign again.
 
 To take back a tail (1) its checkpoint is signed by this log's own keys; (2) the tree here and the entries of the tail
 hash to it: one history; (3) it reaches every tree that is known here to be signed, and is one history with them; (4)

@@ -1,4 +1,4 @@
-"""The end of a body (DESIGN §5): ``policy.retention_days`` after its bulletin expired, body and wraps are forgotten.
+"""The end of a body: ``policy.retention_days`` after its bulletin expired, body and wraps are forgotten.
 
 The entry stays, and with it that there was a bulletin, from whom and to whom. A directory's JSON never goes: it is what
 everything else is judged by.

@@ -1,4 +1,4 @@
-"""Whether a node may sign (DESIGN §9). It may until something shows that it must not; then only its operator helps."""
+"""Whether a node may sign. It may until something shows that it must not; then only its operator helps."""
 
 from __future__ import annotations
 

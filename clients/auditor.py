@@ -1,4 +1,4 @@
-"""The auditor: from nodes and folders to one verdict, and what its home keeps for the next time (DESIGN §6).
+"""The auditor: from nodes and folders to one verdict, and what its home keeps for the next time.
 
 A ledger is fetched into an archive in the home, `audit/<sha256 of origin>/`, and audited on the way: from its own node,
 or where that is not asked or does not answer from one that mirrors it. Every other node's copy is compared with that.

@@ -1,4 +1,4 @@
-"""One copy of a ledger against the one that was audited: the same history, located where it is not (DESIGN §6).
+"""One copy of a ledger against the one that was audited: the same history, located where it is not.
 
 To find that a copy is of the same ledger we must find that
 

@@ -1,4 +1,4 @@
-"""From what an officer typed or wrote in a file to a draft (DESIGN §8): nothing that matters is defaulted.
+"""From what an officer typed or wrote in a file to a draft: nothing that matters is defaulted.
 
 A file (TOML, JSON, or Markdown with TOML front matter) has the same names as the command line's options.
 """

@@ -1,4 +1,4 @@
-"""Evidence against logs in a home (DESIGN §6): what its node told of and this home believes, and what it found itself.
+"""Evidence against logs in a home: what its node told of and this home believes, and what it found itself.
 
 A page may name evidence that its node holds. That is a claim: the file is fetched, checked with the home's own pin and
 against directories that the home's own ledgers have entered, and only then kept and told, on every screen, until

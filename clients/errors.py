@@ -1,4 +1,4 @@
-"""The errors of the clients, each with the exit status of DESIGN §8.
+"""The errors of the clients, each with its exit status (docs/errors.md).
 
 ClientError            1  root
 ├── UsageError         2  what was typed cannot be done

@@ -1,4 +1,4 @@
-"""To join an exchange (DESIGN §5, Bootstrap): from a pin alone to a directory in force, through the one judge.
+"""To join an exchange: from a pin alone to a directory in force, through the one judge.
 
 A directory authenticates itself: what comes over the wire is believed for its signatures, never for the TLS.
 """

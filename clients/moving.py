@@ -1,4 +1,4 @@
-"""After a move (DESIGN §8): what was tried at the old home is looked for there, before it is sealed anew elsewhere.
+"""After a move: what was tried at the old home is looked for there, before it is sealed anew elsewhere.
 
 An unknown outcome must not become two bulletins. The old ledger answers by itself once it is read up to the directory
 that let the agency go: it takes nothing more of it. Until then its node is asked.

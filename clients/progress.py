@@ -35,7 +35,7 @@ class Reader:
         return next((state for state in reversed(ACKNOWLEDGED) if state in self.times), "pending")
 
     def to_json(self) -> dict[str, Any]:
-        """DESIGN §8."""
+        """As ``status --json`` has it."""
         times = {state: self.times.get(state) for state in ACKNOWLEDGED}
         return {"agency": self.agency, "state": self.state, **times, "due": self.due, "late": self.late}
 

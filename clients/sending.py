@@ -1,4 +1,4 @@
-"""The outbox at work (DESIGN §8): seal at sending, repeat the same bytes, seal anew only after a definitive refusal."""
+"""The outbox at work: seal at sending, repeat the same bytes, seal anew only after a definitive refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit of one ledger (DESIGN §6): every entry read in order, nothing believed that is not derived.
+"""The audit of one ledger: every entry read in order, nothing believed that is not derived.
 
 To pass a ledger we must find that
 

@@ -1,4 +1,4 @@
-"""Who acknowledged late, or never: over all ledgers of an audit, as recipients acknowledge in their own (DESIGN §6)."""
+"""Who acknowledged late, or never: over all ledgers of an audit, as recipients acknowledge in their own."""
 
 from __future__ import annotations
 

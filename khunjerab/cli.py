@@ -90,7 +90,7 @@ def options(
 
 
 def main() -> None:
-    """The entry point. Exit statuses are those of DESIGN §8; a closed pipe ends quietly."""
+    """The entry point. Exit statuses are those of docs/errors.md; a closed pipe ends quietly."""
     gc.disable()  # until the command is imported: classes and functions by the ten thousand, and none of it garbage
     try:
         status = app(standalone_mode=False)  # what typer.Exit said, where a command ended so

@@ -22,7 +22,7 @@ CHINA = ("公开", "内部", "秘密", "机密", "绝密")
 
 
 class Policy(Record):
-    """What all nations agreed for the whole exchange. The defaults are those of DESIGN §5."""
+    """What all nations agreed for the whole exchange. The defaults are what `directory new` begins with."""
 
     equivalence: Equivalence = msgspec.field(
         default_factory=lambda: Equivalence(

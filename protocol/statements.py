@@ -35,7 +35,7 @@ class Kind(IntEnum):
 
     @property
     def word(self) -> str:
-        """The kind as DESIGN names it: ``key-bundle``."""
+        """The kind in words: ``key-bundle``."""
         return self.name.lower().replace("_", "-")
 
 

@@ -78,7 +78,7 @@ def equivalent(label: Label, directory: Directory, nation: str) -> str:
 
 
 def to_json(progress: Progress, desk: Desk) -> dict[str, Any]:
-    """A bulletin as one object (DESIGN §8); ``status`` stands first."""
+    """A bulletin as one object (docs/officer.md); ``status`` stands first."""
     held = progress.held
     header, directory = held.header, desk.directory
     value: dict[str, Any] = {
@@ -153,7 +153,7 @@ def _place_to_json(place: Place) -> dict[str, Any]:
 
 
 def state_to_json(progress: Progress, desk: Desk) -> dict[str, Any]:
-    """How far it came with each recipient (DESIGN §8)."""
+    """How far it came with each recipient."""
     held = progress.held
     return {
         "status": held.header.status,

@@ -173,7 +173,7 @@ def write_passphrase(folder: Path) -> Path:
 
 
 def describe(folder: Path, founding: Founding) -> None:
-    """``demo.json``, by rename, when everything answers (DESIGN §8)."""
+    """``demo.json``, by rename, when everything answers."""
     nodes = {
         node.home: {
             "url": node.url,

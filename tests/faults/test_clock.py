@@ -1,4 +1,4 @@
-"""Clocks that are wrong: a client's at its login, a node's that goes back (DESIGN §9)."""
+"""Clocks that are wrong: a client's at its login, a node's that goes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A disk that is really full: 503 that says why, reads go on, and with room again it goes on by itself (DESIGN §9).
+"""A disk that is really full: 503 that says why, reads go on, and with room again it goes on by itself.
 
 Two ways to have one: a small file system of its own where the tests may mount one, and a limit to the size of files
 that the system enforces on the node's process alone, which any user may set. The node's log is on that disk too.

@@ -1,4 +1,4 @@
-"""A ledger whose tail is lost for good (DESIGN §9): a new one begins with the old one's governance."""
+"""A ledger whose tail is lost for good: a new one begins with the old one's governance."""
 
 from __future__ import annotations
 

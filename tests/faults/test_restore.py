@@ -1,4 +1,4 @@
-"""A ledger that is older than its promises (DESIGN §9): it serves reads, signs nothing, and says what it wants."""
+"""A ledger that is older than its promises: it serves reads, signs nothing, and says what it wants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full disk, a store that fails, a part that dies: what is refused, what goes on, what comes back (DESIGN §9)."""
+"""A full disk, a store that fails, a part that dies: what is refused, what goes on, what comes back."""
 
 from __future__ import annotations
 

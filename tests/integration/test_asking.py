@@ -320,7 +320,7 @@ async def test_readers_of_a_stream_get_the_cosigned_checkpoint(tmp_path: Path, w
 
 
 async def test_a_larger_checkpoint_that_a_witness_shows_ends_signing(tmp_path: Path, world: World) -> None:
-    """If it is signed with this log's keys; a claim without one counts for nothing. DESIGN §9."""
+    """If it is signed with this log's keys; a claim without one counts for nothing."""
     peer = peer_of(tmp_path, node_keys("CN").cosigner)
     peer.alter = lambda _: Answer(409, b"1000\n")
     async with asking_node(tmp_path, world, peer) as node:

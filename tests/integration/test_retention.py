@@ -1,4 +1,4 @@
-"""The end of a body: retention days after its bulletin expired it is gone for good, and says so (DESIGN §5)."""
+"""The end of a body: retention days after its bulletin expired it is gone for good, and says so."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ def dice_name(dice: random.Random) -> str:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_what_is_admitted_is_accepted_by_every_reader(tmp_path: Path, seed: int) -> None:
-    """DESIGN §4 (4): a ledger that a node built, replayed, is accepted at every index."""
+    """A ledger that a node built, replayed, is accepted at every index."""
     story = Story(tmp_path, seed)
     for _ in range(STEPS):
         story.act()
