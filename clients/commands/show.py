@@ -203,7 +203,7 @@ def print_line(progress: Progress, desk: Desk) -> None:
     """One line of an inbox: status first, however it is."""
     held = progress.held
     header = held.header
-    marks = "".join(f" [{_LOUD}]{escape(mark)}[/]" for mark in _marks(progress))
+    marks = "".join(f" [{_LOUD}]{escape(f'[{mark}]')}[/]" for mark in _marks(progress))  # a pipe has no colour
     out.print(
         f"[{_STATUS_STYLE[header.status]}]{header.status.upper()}[/] "
         f"[{_PRECEDENCE_STYLE[header.precedence]}]{header.precedence}[/] {escape(header.name)} "

@@ -152,8 +152,8 @@ async def test_a_cancel_is_acknowledged_by_all_who_had_the_first(tmp_path: Path)
         listed = {one["id"]: one for one in (await cn("inbox", "--json")).lines}
         assert listed[first]["cancelled_by"] == second
         inbox = (await cn("inbox")).out
-        assert f"CANCELLED by {second}" in inbox
-        assert f"CANCELS {first}: acknowledge it" in inbox
+        assert f"[CANCELLED by {second}" in inbox
+        assert f"[CANCELS {first}: acknowledge it with khunjerab ack]" in inbox
         assert "CANCELLED" in (await cn("show", first)).out
         await cn("ack", second)
         assert (await pk("status", first, "--json")).line["unconfirmed"] == []
