@@ -55,6 +55,14 @@ CREATE TABLE acknowledged (        -- what others, or this agency, said of a bul
     at_idx    INTEGER,
     PRIMARY KEY (origin, target, leaf, agency, addressee, state)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE signed (              -- by a custodian, and handed out: of two of one number the first posted stands
+    chain    TEXT NOT NULL,        -- directory, or an agency and its identity key
+    number   INTEGER NOT NULL,
+    previous BLOB NOT NULL,
+    digest   BLOB NOT NULL,
+    time     INTEGER NOT NULL,
+    PRIMARY KEY (chain, number, digest)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE owed (                -- acknowledgements that are to be sent
     origin TEXT NOT NULL,
     idx    INTEGER NOT NULL,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from clients.outbox import Outbox, Outgoing
+from clients.signed import Signed
 from clients.words import Related, Words
 from protocol.content import Content
 from protocol.entry import Entry
@@ -56,7 +57,7 @@ class Held:
         return Entry.decode(self.entry).time
 
 
-class State(Outbox, Words):
+class State(Outbox, Signed, Words):
     """Everything a seat keeps but its keys; what is told in one transaction is there whole or not at all."""
 
     # Ledgers

@@ -17,11 +17,12 @@ from clients.governing import agency_in_force, governing, identity_of, plan
 from clients.holdings import only_agency
 from clients.home import Home
 from clients.screen import out, say, warn
+from clients.signed import Handed, chain_of, still_to_come
 from clients.waiting import keep, overtaken, waiting
 from keys.keyring import write_private
 from protocol import limits
 from protocol.entry import Submission
-from protocol.statements import KeyBundle
+from protocol.statements import NO_HASH, KeyBundle
 from protocol.times import format_time
 
 seat = typer.Typer(help="The seats that the next bundle of an agency will list.", no_args_is_help=True)
@@ -88,9 +89,12 @@ async def bundle(
             raise Declined(reason, "nothing was issued; --now issues it all the same")
         starts = planned.starts(now_ms(), 1, 0 if reason else every)
         (submission,), after = sign_ahead(planned, identity, starts)
+        left = _ahead(home, planned)
         receipt = await client.post_governance(submission)
         _tell(submission)
         say(f"posted: {receipt.head.origin}#{receipt.index}")
+        if left:
+            warn(f"{_in_words(left, agency)} can be posted no more: sign them anew, and give them to the seats")
         _warn_low(after)
 
 
@@ -111,6 +115,12 @@ async def _sync(client: Client, *, needed: bool) -> None:
 
 def _sign_ahead(planned: Plan, agency: str, home: Home, output: Path, count: int, every: int) -> None:
     submissions, after = sign_ahead(planned, identity_of(home, agency), planned.starts(now_ms(), count, every))
+    handed = [Handed.of_bundle(KeyBundle.decode(submission.statement)) for submission in submissions]
+    same = {one.digest for one in handed}
+    before = [one for one in _ahead(home, planned) if one.digest not in same]
+    with home.state.transaction():
+        for one in handed:
+            home.state.add_signed(one, now_ms())
     for submission in submissions:
         sequence = KeyBundle.decode(submission.statement).sequence
         path = output / f"{agency}-{sequence:04}.bundle"
@@ -119,7 +129,22 @@ def _sign_ahead(planned: Plan, agency: str, home: Home, output: Path, count: int
         _tell(submission)
     say("give these to a seat of the agency: khunjerab keys bundle --post FILE")
     say("a bundle issued before they are used up, as for a new seat or key, ends those that are left: sign them anew")
+    if {one.number for one in before} & {one.number for one in handed}:
+        warn(f"{_in_words(before, agency)} may still be posted instead: of one number the first stands")
+        warn("have those destroyed; a seat that they list and these do not is out for sure only by keys revoke")
     _warn_low(after)
+
+
+def _ahead(home: Home, planned: Plan) -> list[Handed]:
+    """What this home signed ahead and could still be posted."""
+    chain = chain_of(planned.agency.id, planned.agency.identity.key_id)
+    return still_to_come(home.state.signed(chain), planned.last.hash if planned.last else NO_HASH)
+
+
+def _in_words(ahead: list[Handed], agency: str) -> str:
+    first, last = ahead[0], ahead[-1]
+    numbers = f"bundle {first.number}" if first.number == last.number else f"bundles {first.number} to {last.number}"
+    return f"{numbers} of {agency}, signed ahead before, last on {format_time(max(one.time for one in ahead))},"
 
 
 def _tell(submission: Submission) -> None:

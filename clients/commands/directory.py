@@ -23,6 +23,7 @@ from clients.governing import governing
 from clients.holdings import held_key
 from clients.home import Home
 from clients.screen import emit, out, say, warn
+from clients.signed import Handed
 from keys.exchange import Exchange
 from keys.signing import SigningKey
 from protocol import limits
@@ -103,13 +104,25 @@ def sign(
     for line in differences(before, directory):
         say(line)
     say(f"SHA-256 {directory.hash.hex()}")
+    _warn_of_another(home, directory)
     confirm(f"Sign version {directory.version}?", yes=yes)
     keys = _signing_keys(home, directory, before)
+    with home.state.transaction():
+        home.state.add_signed(Handed.of_directory(directory), now_ms())
     for number, (name, key) in enumerate(keys):
         suffix = f".{name}.sig" if number == 0 else f".{name}.{number + 1}.sig"
         path = output if output and len(keys) == 1 else file.with_name(file.name + suffix)
         path.write_bytes(endorsing.sign(directory, key, name))
         out.print(str(path), markup=False)
+
+
+def _warn_of_another(home: Home, directory: Directory) -> None:
+    """Of two versions of one number each ledger takes the one that comes first, and two may not take the same."""
+    for other in home.state.signed_beside(Handed.of_directory(directory)):
+        warn(
+            f"this home signed another version {other.number}, SHA-256 {other.digest.hex()}, on "
+            f"{format_time(other.time)}: if it may be published too, see that its signatures are destroyed first"
+        )
 
 
 def _signing_keys(home: Home, directory: Directory, before: Directory | None) -> list[tuple[str, SigningKey]]:

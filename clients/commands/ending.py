@@ -16,7 +16,7 @@ from clients.asking import confirm
 from clients.client import Client
 from clients.clock import now_ms
 from clients.commands.context import open_home, run
-from clients.errors import UsageError
+from clients.errors import Declined, UsageError
 from clients.governing import agency_in_force, governing
 from clients.holdings import held_key
 from clients.home import Home
@@ -160,8 +160,17 @@ async def _cosign(home: Home, path: Path, *, yes: bool) -> None:
         await client.sync()
         _has_a_say(signer, client.exchange, cosigning.statement_of(submission).agency)
         _show(submission, client.exchange)
+        _lifts_what_stands(cosigning.statement_of(submission), client.exchange)
         confirm("Sign it?", yes=yes)
         await _post_or_pass_on(client, cosigning.cosign(submission, signer), path, own=False)
+
+
+def _lifts_what_stands(statement: Revocation | Suspension, exchange: Exchange) -> None:
+    """Refuse to lift what nobody here has seen: signed before the suspension is, it makes that one void."""
+    if not isinstance(statement, Suspension) or statement.lifts is None:
+        return
+    if exchange.suspensions.get(statement.lifts) != statement.agency:
+        raise Declined("no such suspension stands: lifted ahead it would be void before it is posted", "sign it later")
 
 
 def _has_a_say(signer: SigningKey, exchange: Exchange, agency: str) -> None:

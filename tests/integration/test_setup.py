@@ -5,6 +5,7 @@ What is typed to get there stands in README.md and nowhere else; the tests below
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -138,12 +139,24 @@ def test_bundles_signed_ahead_are_posted_by_a_seat(shell: Shell) -> None:
     assert len(list((shell.folder / "pk-liaison" / "bundles").glob("*.bundle"))) == 3
 
 
+def test_bundles_signed_ahead_once_more_are_told_beside_those_before(shell: Shell) -> None:
+    """Where they are others: whichever is posted first stands."""
+    again = shell.try_("pk-custodian-1", "keys", "bundle", "--ahead", "2", "-o", "same")
+    assert "may still be posted" not in again.stderr
+    other = shell.try_("pk-custodian-1", "keys", "bundle", "--ahead", "1", "--every", "5", "-o", "other")
+    assert "bundles 2 to 4 of pk-liaison, signed ahead before" in other.stderr
+    assert "may still be posted instead" in other.stderr
+    assert other.returncode == 0
+
+
 def test_a_second_seat_joins(shell: Shell) -> None:
     """A new card makes a bundle due at once."""
     shell.run("pk-duty", "keys", "new", "--kind", "seat", "duty")
     shell.run("pk-duty", "keys", "card", "-o", "pk-duty.json")
     shell.run("pk-custodian-1", "keys", "seat", "add", "pk-duty.json")
-    shell.run("pk-custodian-1", "keys", "bundle", "pk-liaison")
+    issued = shell.try_("pk-custodian-1", "keys", "bundle", "pk-liaison")
+    assert "bundles 2 to 4 of pk-liaison" in issued.stderr
+    assert "can be posted no more" in issued.stderr
     pin = _pin(shell, "pk-liaison")
     shell.run(
         "pk-duty", "join", "directory.json", *signatures("directory.json"), "--agency", "pk-liaison", "--pin", pin
@@ -197,6 +210,8 @@ def test_a_suspension_needs_its_nations_threshold(shell: Shell) -> None:
     file = shell.run("cn-custodian-2", "keys", "suspend", *words, "--lift", "-o", "lifting.sigs").strip()
     shell.run("cn-custodian-1", "keys", "suspend", "--sign", file, "--yes")
     shell.run("cn-liaison", "doctor")
+    told = shell.refuse(3, "cn-custodian-2", "keys", "suspend", "--sign", file, "--yes")
+    assert "no such suspension stands" in told, "signed ahead of it, it would make one void"
 
 
 def test_what_is_in_a_draft_is_not_added_twice(shell: Shell) -> None:
@@ -270,6 +285,12 @@ def test_the_next_directory_needs_both_nations(shell: Shell) -> None:
     assert len(files) == 5, "the custodian whose key is rotated signs with both"
     assert "missing" in shell.try_("pk-custodian-1", "directory", "check", "two.json", *files[:2]).stdout
     shell.refuse(3, "pk-custodian-1", "directory", "publish", "two.json", *files[:2])
+    (shell.folder / "other.json").write_text((shell.folder / "two.json").read_text().replace("Karakoram", "other"))
+    told = [
+        shell.try_("cn-custodian-2", "directory", "sign", file, "--yes").stderr for file in ("two.json", "other.json")
+    ]
+    assert ["this home signed another version 2" in one for one in told] == [False, True]
+    assert _sha256(shell, "two.json") in told[1]
     shell.run("pk-custodian-1", "directory", "publish", "two.json", *files)
     shell.run("cn-custodian-1", "directory", "publish", "two.json", *files)
     shell.run("pk-custodian-2", "keys", "rotate")
@@ -326,6 +347,10 @@ def test_a_home_that_missed_a_certificate_joins_again(shell: Shell) -> None:
     words = ("join", "three.json", *signatures("three.json"), "--agency", "pk-liaison")
     shell.run("pk-liaison", *words, "--pin", _pin(shell, "pk-liaison"))
     shell.run("pk-liaison", "inbox")
+
+
+def _sha256(shell: Shell, file: str) -> str:
+    return hashlib.sha256((shell.folder / file).read_bytes()).hexdigest()
 
 
 def _pin(shell: Shell, home: str) -> str:
