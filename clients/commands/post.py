@@ -170,6 +170,8 @@ async def _ready(client: Client, order: Order, *, partial: bool, sure: bool) -> 
     await _fetch_keys(client)
     draft, denied = _check_readers(client, _draft(order, client), partial=partial)
     _check_left_out(client, draft)
+    if not order.to:
+        denied |= _say_who_is_kept_out(client, draft, denied)
     _say_where(draft, client)
     if not sure:
         _confirm(draft, client)
@@ -260,6 +262,16 @@ def _check_readers(client: Client, draft: Draft, *, partial: bool) -> tuple[Draf
     if not rest:
         raise Declined("nobody could read it: nothing was sent")
     return draft.replace(recipients=rest), denied
+
+
+def _say_who_is_kept_out(client: Client, draft: Draft, told: dict[str, str]) -> dict[str, str]:
+    """Where a feed alone was named: those of its members whom the label keeps out, and why. It goes to the others."""
+    members = client.exchange.in_force.by_feed[draft.feed].members
+    others = tuple(name for name in members if name not in {client.agency, *draft.recipients, *told})
+    denied = client.sender.who_cannot_read(draft.replace(recipients=others))
+    for name, reason in denied.items():
+        warn(f"{name} is in {draft.feed} and could not read it: {reason}")
+    return denied
 
 
 def _check_left_out(client: Client, draft: Draft) -> None:

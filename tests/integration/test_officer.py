@@ -104,6 +104,21 @@ async def test_nobody_is_left_out_unseen(tmp_path: Path) -> None:
         assert (await cn("inbox", "--json")).line["id"] == sent["id"]
 
 
+async def test_members_of_a_feed_whom_the_label_keeps_out_are_named(tmp_path: Path) -> None:
+    """A feed alone goes to those who could read it; who could not is told by name, before it goes, and why."""
+    async with exchange(tmp_path) as (pk, cn):
+        secret = ("post", "--feed", "convoys", "--status", "test", "--title", "x", "--label", "Secret//REL CHN, PAK")
+        dry = await pk(*secret, "--dry-run", "--json")
+        kept_out = {"cn-embassy": "clearance-too-low", "pk-site-security": "clearance-too-low"}
+        assert (dry.line["recipients"], dry.line["denied"]) == (["cn-liaison"], kept_out)
+        sent = await pk(*secret, "--yes", "--json")
+        for name in kept_out:
+            assert f"{name} is in convoys and could not read it: clearance-too-low" in sent.err
+        assert (await cn("inbox", "--json")).line["id"] == sent.line["id"]
+        named = await pk(*secret, "--to", "cn-liaison", "--yes")
+        assert "could not read it" not in named.err
+
+
 async def test_a_label_that_keeps_everybody_out_is_a_refusal_that_says_why(tmp_path: Path) -> None:
     async with exchange(tmp_path) as (pk, _):
         feed = ("post", "--status", "test", "--title", "x", "--feed", "convoys", "--label")
