@@ -31,7 +31,7 @@ from broker.standing import Standing
 from broker.storage.contract import Storage
 from broker.submitters import Submitters
 from broker.subscribers import Subscribers
-from broker.witness.asking import Asking, Connect
+from broker.witness.asking import AWAITED_SECONDS_MAX, Asking, Connect
 from broker.witness.logs import PeersLogs
 from broker.witness.store import Kept, WitnessStore
 from broker.witness.witness import Witness
@@ -142,7 +142,7 @@ class Node:
         await self.publish()
         self._tasks = [
             asyncio.create_task(self.writer.run(), name="writer"),
-            asyncio.create_task(_every(PUBLISH_SECONDS, self.publish), name="publisher"),
+            asyncio.create_task(_every(PUBLISH_SECONDS, self._publish_in_turn), name="publisher"),
             asyncio.create_task(_every(SWEEP_SECONDS, self._sweep), name="sweeper"),
             asyncio.create_task(_every(WAL_SECONDS, self._checkpoint_wal), name="wal"),
             asyncio.create_task(_every(DAY_SECONDS, self.once_a_day, at_once=True), name="daily"),
@@ -191,6 +191,13 @@ class Node:
             self.witness.close()
         self.mirrors.close()
         self.storage.close()
+
+    async def _publish_in_turn(self) -> None:
+        """The next checkpoint, once the newest is cosigned by all who answer; see ``Asking.is_awaited``."""
+        age_s = self.publisher.age_s(self.clock() // 1000)
+        awaited = self.asking is not None and 0 <= age_s < AWAITED_SECONDS_MAX and self.asking.is_awaited()
+        if not awaited or self.writer.failure is not None:
+            await self.publish()
 
     async def publish(self) -> None:
         """A checkpoint if one is due. What the ledger's own roots contradict is never signed over.

@@ -1,8 +1,9 @@
 """Asking witnesses: after each checkpoint, whoever is to cosign it is sent it, and what verifies is shown under it.
 
-Each witness has a lane of its own, which waits for it and for nothing else: one that is slow, dead or hostile holds up
-nobody. What it answers is bounded, verified under the keys that it is known by, and else thrown away. Between two
-checkpoints a lane asks once; it remembers in memory what the witness has seen, and learns it anew from a conflict.
+Each witness has a lane of its own, which waits for it and for nothing else: no receipt and no delivery waits for any,
+and a checkpoint for one that answered the last time, for a few seconds. What it answers is bounded, verified under the
+keys that it is known by, and else thrown away. Between two checkpoints a lane asks once; it remembers in memory what
+the witness has seen, and learns it anew from a conflict.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 ASK_SECONDS = 0.5  # between two asks at least: checkpoints are a second apart, and none waits for the lane
 BACKOFF_SECONDS_MAX = 5.0
+AWAITED_SECONDS_MAX = 5  # that the next checkpoint comes later, so that over a long line any is shown cosigned
 _REASON_CHARS_MAX = 200
 
 log = structlog.get_logger()
@@ -187,6 +189,15 @@ class Asking:
     def lanes(self) -> list[Lane]:
         """In the order of the directory and the policy."""
         return list(self._lanes.values())
+
+    def is_awaited(self) -> bool:
+        """Whether someone who answered the last time has not yet cosigned the newest checkpoint.
+
+        Lines that come when a newer one is out are shown to nobody: where that was always so, as the way there and back
+        takes a second, a busy ledger would never be seen witnessed. Who is away is awaited no more.
+        """
+        shown = self.node.publisher.newest
+        return shown is not None and any(lane.size < shown.size and not lane.error for lane in self.lanes)
 
     def witnessed_by(self, index: int) -> list[str]:
         """Who has cosigned a checkpoint that covers the entry."""

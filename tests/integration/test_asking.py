@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -297,6 +297,48 @@ async def test_one_that_never_answers_holds_up_nobody(tmp_path: Path, world: Wor
     assert other.closed
     peer.witness.close()
     other.witness.close()
+
+
+class Turns:
+    """How often a node was about to publish, and whether each answer of a witness came in time to be shown."""
+
+    def __init__(self, node: Node) -> None:
+        self.count, self.shown = 0, list[bool]()
+        self._age_s, self._cosign = node.publisher.age_s, node.publisher.cosign
+        node.publisher.age_s = self._counted  # type: ignore[method-assign]
+        node.publisher.cosign = self._noted  # type: ignore[method-assign]
+
+    def _counted(self, now_s: int) -> int:
+        self.count += 1
+        return self._age_s(now_s)
+
+    def _noted(self, checkpoint: Checkpoint, lines: Sequence[SignatureLine]) -> bool:
+        self.shown.append(self._cosign(checkpoint, lines))
+        return self.shown[-1]
+
+
+async def test_over_a_long_line_a_busy_ledger_is_seen_witnessed_all_the_same(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer comes after the ledger grew and a checkpoint was due; for who is away none waits. SPEC 9.7.7."""
+    monkeypatch.setattr("broker.node.PUBLISH_SECONDS", 0.01)
+    peer = peer_of(tmp_path, node_keys("CN").cosigner)
+    async with asking_node(tmp_path, world, peer) as node, logged_in(node, "pk-liaison/desk") as sender:
+        await until(lambda: by(node) == (CN,))
+        turns = Turns(node)
+        for answers in range(1, 4):
+            peer.gate.clear()
+            size = (await post(sender, world.bulletin(created=node.clock()))).index + 1
+            await until(lambda size=size: peer.asked[-1].checkpoint.size == size)  # type: ignore[misc]
+            await post(sender, world.bulletin(created=node.clock()))
+            await until(lambda after=turns.count + 3: turns.count > after)  # type: ignore[misc]
+            peer.gate.set()
+            await until(lambda answers=answers: len(turns.shown) >= 2 * answers)  # type: ignore[misc]
+        assert all(turns.shown)
+        peer.away = True
+        for _ in range(2):
+            size = (await post(sender, world.bulletin(created=node.clock()))).index + 1
+            await until(lambda size=size: node.pages.own.checkpoint_size == size)  # type: ignore[misc]
 
 
 async def test_readers_of_a_stream_get_the_cosigned_checkpoint(tmp_path: Path, world: World) -> None:
