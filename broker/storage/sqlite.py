@@ -42,18 +42,25 @@ _HELD_BYTES = HASH_BYTES + WRAP_BYTES  # a wrap behind the key id of its seat
 
 def create(path: Path, *more: str) -> None:
     """Make an empty ledger, with the tables of ``more`` schemas. Raises NodeHomeError where a file is there already."""
-    if path.exists():
-        raise NodeHomeError(f"{path} exists already")
+    try:
+        _touch_private(path)
+    except FileExistsError:
+        raise NodeHomeError(f"{path} exists already") from None
     schemas = [files("broker.storage").joinpath(name).read_text() for name in ("schema.sql", *more)]
-    with contextlib.closing(_connect(path, "rwc")) as connection:
+    with contextlib.closing(_connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN; {' '.join(schemas)} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def _touch_private(path: Path) -> None:
+    """The owner's alone; SQLite gives the log beside it the same mode. Raises FileExistsError."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
+            f"{path.absolute().as_uri()}?mode=rw",
             uri=True,
             timeout=_BUSY_SECONDS,
             isolation_level=None,
@@ -96,7 +103,7 @@ def _split(joined: bytes | None) -> list[StoredWrap]:
 
 def copy_ledger(source: Path, target: Path) -> None:
     """One consistent snapshot, whatever is written meanwhile; on the disk when this returns."""
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    _touch_private(target)
     try:
         with (
             contextlib.closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reading,
@@ -117,8 +124,8 @@ class SqliteStorage:
         self._path = path
         if not path.exists():
             raise NodeHomeError(f"no ledger at {path}: `khunjerab node init` makes one")
-        self._writer = _connect(path, "rw")
-        self._reader, self._rereader = _connect(path, "rw"), _connect(path, "rw")
+        self._writer = _connect(path)
+        self._reader, self._rereader = _connect(path), _connect(path)
         for connection in (self._reader, self._rereader):
             connection.execute("PRAGMA query_only = ON")
         self._page_bytes = int(self._reader.execute("PRAGMA page_size").fetchone()[0])
@@ -133,7 +140,7 @@ class SqliteStorage:
 
     def checkpoint_wal(self) -> bool:
         """Move the WAL into the file, on a connection of its own; readers and the writer go on. Whether it is long."""
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(self._path, "rw")) as connection:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(self._path)) as connection:
             _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             return bool(pages * self._page_bytes > WAL_BYTES_MAX)
         return False

@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from broker import wal
+from broker.errors import NodeHomeError
 from broker.storage import sqlite
 from broker.storage.contract import NewEntry, Storage, StoredWrap
 from broker.storage.sqlite import SqliteStorage, create
@@ -129,3 +130,11 @@ async def test_the_log_of_a_store_that_is_written_to_without_a_pause_does_not_gr
         await wal.checkpoint(cast("Storage", busy), busy.write)
     assert path.with_name("ledger.db-wal").stat().st_size < path.stat().st_size / 4
     busy.store.close()
+
+
+def test_a_ledger_is_for_nobody_but_its_owner_to_read(storage: SqliteStorage, tmp_path: Path) -> None:
+    """File, log and index of the log; one that is there is never made again."""
+    assert storage.size()
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    with pytest.raises(NodeHomeError, match="exists already"):
+        create(tmp_path / "ledger.db")
