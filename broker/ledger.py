@@ -11,14 +11,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from broker.sealed import by_seat
 from broker.storage.contract import EVERYONE, AcknowledgedLine, NewEntry, NewTile, Published, Storage, StoredWrap
 from broker.tree import Tree
 from keys.exchange import Exchange
-from keys.judge import Accepted, First, NotSentToMe, Refused, apply, judge
+from keys.judge import Accepted, First, NotSentToMe, Refused, apply, judge, judge_related
 from keys.replay import Replay
 from keys.signing import SignatureCheck, SigningKey
 from protocol import limits, merkle
@@ -55,6 +55,7 @@ class Staged(Record):
         return statement.header if isinstance(statement, Bulletin) else None
 
 
+Elsewhere = Callable[[str, int], Entry | None]  # an entry of another ledger that was accepted here
 Firsts = Mapping[tuple[str, bytes], First | None]  # by sender and id
 
 
@@ -137,6 +138,7 @@ class Ledger:
         self.pin = pin
         self._receipt_key = receipt_key
         self.published: Published | None = None  # the newest signed checkpoint (``broker/publisher.py``)
+        self.elsewhere: Elsewhere = lambda _origin, _index: None
         self.not_before = 0  # when the newest checkpoint was signed: a clock that goes back backdates no entry
         self.tree = Tree(storage)
         self._restore_state()
@@ -195,6 +197,7 @@ class Ledger:
         if isinstance(verdict, Refused):
             raise verdict
         self._check_beside(submission, verdict)
+        self._check_elsewhere(verdict, admitted)
         return Staged(submission, verdict, admitted)
 
     def _check_beside(self, submission: Submission, accepted: Accepted) -> None:
@@ -212,6 +215,17 @@ class Ledger:
                 raise Refused(1, "too-large", f"the body exceeds {limits.BODY_BYTES_MAX} bytes")
         elif submission.wraps or (submission.body and accepted.directory is None):
             raise Refused(1, "malformed", f"a {submission.kind.word} has nothing beside it")
+
+    def _check_elsewhere(self, accepted: Accepted, time: int) -> None:
+        """(7) of targets in ledgers that are mirrored here: never replayed, as no other node has this mirror."""
+        if not isinstance(accepted.statement, Bulletin):
+            return
+        header = accepted.statement.header
+        for relation in header.relations:
+            entry = self.elsewhere(relation.origin, relation.index) if relation.origin != self.origin else None
+            if entry is not None and entry.kind is Kind.BULLETIN and entry.leaf() == relation.leaf:
+                target = Bulletin.decode(entry.statement).header
+                judge_related(self.exchange, header, relation.kind, target, time)
 
     def build(self, group: list[Staged]) -> Built:
         """Entries and leaves of a verified group, in order; the tree in memory moves ahead of the store."""

@@ -13,6 +13,7 @@ from broker.errors import BrokerError, StorageError
 from broker.mirror import Known, Mirror
 from broker.storage import mirrored
 from broker.storage.mirrored import MirrorStorage
+from protocol.entry import Entry
 
 FOLDER = "mirrors"
 
@@ -39,6 +40,11 @@ class Mirrors:
     def get(self, origin: str) -> Mirror | None:
         """One that is open."""
         return self._open.get(origin)
+
+    def accepted(self, origin: str, index: int) -> Entry | None:
+        """An entry of a ledger that is mirrored here, and was not refused."""
+        mirror = self._open.get(origin)
+        return None if mirror is None or mirror.is_refused(index) else mirror.storage.entry(index)
 
     def by_digest(self, digest: str) -> Mirror | None:
         """By the SHA-256 of its origin."""

@@ -88,6 +88,7 @@ class Node:
         self.writer.on_put_back = self.pages.forget
         self.writer.on_written = self.pages.own.remember
         self.mirrors = Mirrors(home, config.origin, self.ledger.pin, clock, lambda: self.ledger.exchange.versions)
+        self.ledger.elsewhere = self.mirrors.accepted
         self.door = Door(self.ledger, self.writer, Moves(self.ledger, self.mirrors), self.standing, clock)
         self.submitters = Submitters(self.sessions, self.standing)
         self.peers = Peers(self, home, reach)

@@ -50,6 +50,7 @@ __all__ = [
     "Signed",
     "apply",
     "judge",
+    "judge_related",
     "why_not_recipient",
     "why_not_sent",
 ]
@@ -186,21 +187,27 @@ def _judge_wraps(case: Case, bulletin: Bulletin) -> None:
 
 
 def _judge_relation(case: Case, header: Header, relation: Relation) -> None:
-    """(7) Supersede and cancel one's own, of one status, to all who had it; answer what one was asked; else, form."""
     target = _target(case, relation.origin, relation.index, relation.leaf)
-    if target is None:
-        return
-    if relation.kind in ENDINGS:
+    if target is not None:
+        judge_related(case.exchange, header, relation.kind, target, case.time)
+
+
+def judge_related(exchange: Exchange, header: Header, kind: str, target: Header, time: int) -> None:
+    """(7) Supersede and cancel one's own, of one status, to all who had it; answer what one was asked. Raises Refused.
+
+    The judge itself sees only targets in its own ledger: a node that mirrors another one asks this of those too.
+    """
+    if kind in ENDINGS:
         if target.sender != header.sender:
-            raise Refused(7, "not-yours", f"only {target.sender} {relation.kind} its bulletin")
+            raise Refused(7, "not-yours", f"only {target.sender} {kind} its bulletin")
         if target.status != header.status:
             raise Refused(7, "status-differs", f"{header.status} does nothing to what is {target.status}")
         missed = [r.agency for r in target.recipients if not header.is_sent_to(r.agency)]
-        missed = [name for name in missed if why_not_sent(case.exchange, target, name, case.time) is None]
+        missed = [name for name in missed if why_not_sent(exchange, target, name, time) is None]
         if missed:
             detail = f"{', '.join(missed)} had the first and must have this"
             raise Refused(7, "recipient-left-out", detail, None, tuple(missed))
-    elif relation.kind == "answers":
+    elif kind == "answers":
         if not target.is_sent_to(header.sender):
             raise Refused(7, "not-asked", f"{header.sender} was not asked by {target.name}")
     elif header.sender != target.sender and not target.is_sent_to(header.sender):

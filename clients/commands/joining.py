@@ -44,6 +44,10 @@ async def join(
         found = read_signatures(given, signatures)
     except ProtocolError as error:
         raise UsageError(f"{directory}: {error.detail}", "take the files as they came from the signing table") from None
+    if home.profile.agency not in {"", agency} and home.state.ledgers():
+        raise UsageError(
+            f"this home is a seat of {home.profile.agency}, and has its bulletins", "a seat of another has its own home"
+        )
     if custodian:
         place = joining.place_of_custodian(given, home)
     else:

@@ -79,6 +79,7 @@ def _to_json(outgoing: Outgoing, name: str) -> dict[str, Any]:
 def _outgoing(client: Client, value: str) -> Outgoing:
     """The bulletin of the outbox that ``value`` names. Raises UsageError."""
     found = find_outgoing(client.state, value, *OPEN, *LOGGED, *CLOSED)
+    found = [one for one in found if format_id(client.agency, one.draft.id).endswith(value)]  # never another sender's
     if len(found) != 1:
         raise UsageError(f"{value!r} names {len(found)} bulletins of the outbox", "khunjerab outbox lists them")
     return found[0]
@@ -127,9 +128,9 @@ def _reopen(client: Client, outgoing: Outgoing) -> None:
 async def drop(ctx: typer.Context, bulletin: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Forget a bulletin that was refused, has expired, or was never tried."""
     client = Client(open_seat(ctx))
-    outgoing = _outgoing(client, bulletin)
-    if outgoing.state not in {"draft", *CLOSED}:
-        raise Declined(f"it is {outgoing.state}: it may be logged already", "cancel it: khunjerab post --cancels")
-    with client.state.transaction():
+    with client.state.transaction():  # so that no other terminal begins to send it meanwhile
+        outgoing = _outgoing(client, bulletin)
+        if outgoing.state not in {"draft", *CLOSED}:
+            raise Declined(f"it is {outgoing.state}: it may be logged already", "cancel it: khunjerab post --cancels")
         client.state.drop_outgoing(outgoing.draft.id)
     say(f"{outgoing.draft.status.upper()} {format_id(client.agency, outgoing.draft.id)} is forgotten: nobody got it")

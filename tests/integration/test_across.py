@@ -16,6 +16,7 @@ from clients.expiry import warnings_of
 from clients.finding import each_once
 from clients.home import Home
 from clients.state import Held
+from keys.judge import Refused
 from keys.witnessing import policy_of
 from protocol.entry import Entry
 from protocol.header import Header, Relation
@@ -226,7 +227,7 @@ async def test_its_sender_ends_a_bulletin_from_its_new_home_by_hash_and_of_one_s
 async def test_a_cancel_from_a_new_home_that_leaves_one_out_is_seen_before_it_goes_and_after(
     two: TwoLedgers, pk: Client, cn: Client
 ) -> None:
-    """No judge asks for all who had the first: the sender's home does, and shows who was missed. SPEC 11.3.5."""
+    """The sender's home asks for all who had the first, and shows who was missed. SPEC 11.3.5 and 11.3.8."""
     had = ("cn-embassy", "cn-liaison")
     (first,) = two.admit("PK", two.world.bulletin("pk-liaison", had, created=now_ms()))
     _move(two)
@@ -252,6 +253,40 @@ async def test_a_cancel_from_a_new_home_that_leaves_one_out_is_seen_before_it_go
     two.admit("CN", two.world.bulletin("pk-liaison", had, created=now_ms(), relations=relations))
     await pk.sync()
     assert (_state(pk, first.index)["unconfirmed"], _state(pk, first.index)["left_out"]) == (["cn-embassy"], [])
+
+
+BOTH, FOREIGN = ("cn-embassy", "cn-liaison"), {"sender": "cn-embassy", "feed": "sites"}
+
+
+@pytest.mark.parametrize(
+    "had, kind, changes, code",
+    [
+        (BOTH, "cancels", {}, "recipient-left-out"),
+        (BOTH, "supersedes", {}, "recipient-left-out"),
+        (BOTH, "cancels", {"to": BOTH, "status": "exercise"}, "status-differs"),
+        (BOTH, "cancels", FOREIGN, "not-yours"),
+        (BOTH, "answers", {}, "not-asked"),
+        (("cn-liaison",), "replies", FOREIGN, "not-yours"),
+    ],
+)
+def test_what_the_mirror_knows_of_a_target_is_judged_before_it_is_admitted(
+    two: TwoLedgers, had: tuple[str, ...], kind: str, changes: dict[str, Any], code: str
+) -> None:
+    """What it does not know, or knows under another hash, is left to the readers; and so is a replay. SPEC 11.3.8."""
+    (first,) = two.admit("PK", two.world.bulletin("pk-liaison", had, created=now_ms()))
+    _move(two)
+    cn, pk, leaf = two.ledgers[CN], two.ledgers[PK], _entry(two, first.index).leaf()
+
+    def relating(index: int, named: bytes) -> Any:
+        return _from_new_home(two, **changes, relations=(Relation(kind, PK, index, named),))
+
+    cn.elsewhere = lambda origin, index: pk.storage.entry(index) if origin == PK else None
+    with pytest.raises(Refused) as caught:
+        two.admit("CN", relating(first.index, leaf))
+    assert (caught.value.step, caught.value.code) == (7, code)
+    two.admit("CN", relating(first.index, bytes(32)), relating(first.index + 1, leaf))
+    cn.elsewhere = lambda _origin, _index: None
+    two.admit("CN", relating(first.index, leaf))
 
 
 async def test_an_update_from_a_new_home_that_leaves_one_out_is_shown_to_its_sender(
@@ -351,7 +386,8 @@ def _move(two: TwoLedgers) -> None:
 
 
 def _from_new_home(two: TwoLedgers, **changes: Any) -> Any:
-    return two.world.bulletin("pk-liaison", ("cn-liaison",), created=now_ms(), **changes)
+    fields: dict[str, Any] = {"sender": "pk-liaison", "to": ("cn-liaison",), "created": now_ms()}
+    return two.world.bulletin(**fields | changes)
 
 
 def _joined_anew(two: TwoLedgers, pk: Client) -> None:

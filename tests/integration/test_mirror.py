@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from broker.node import Node
 from clients.transport import Wire
 from protocol.entry import Entry
+from protocol.header import Relation
 from protocol.names import format_id
 from protocol.page import Item, Part
 from protocol.statements import Bulletin, Kind
@@ -256,6 +257,25 @@ async def test_a_peers_node_reads_everything_and_posts_nothing(tmp_path: Path) -
             (part,) = await peer.deliveries({}, {})
             kept = [item for item in bulletins_in(part) if item.body is not None]
             assert [item.index for item in kept] == [receipt.index]
+
+
+async def test_a_node_holds_a_relation_against_what_it_mirrors(tmp_path: Path) -> None:
+    """Who was not asked does not answer, though the request stands in the other nation's ledger. SPEC 11.3.8."""
+    async with live_pair(tmp_path) as pair:
+        await pair.level()
+        cn = pair.nodes["CN"]
+        asked = await said_at(pair.nodes["PK"], "pk-liaison/desk", pair.world.bulletin(created=now_ms()))
+        await pair.level()
+        entry = pair.mirror("CN").storage.entry(asked.index)
+        assert entry is not None
+        answers = (Relation("answers", PK, asked.index, entry.leaf()),)
+        for sender, code in (("cn-embassy", "not-asked"), ("cn-liaison", "")):
+            answer = pair.world.bulletin(sender=sender, to=("pk-liaison",), created=now_ms(), relations=answers)
+            async with logged_in(cn, f"{sender}/desk") as wire:
+                if code:
+                    assert (await refusal(wire, answer)).code == code
+                else:
+                    await post(wire, answer)
 
 
 @pytest.mark.parametrize("closed", [False, True])

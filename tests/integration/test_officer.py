@@ -459,6 +459,7 @@ async def test_what_a_node_refuses_stays_in_the_outbox_until_it_is_dropped(tmp_p
         assert "feed-ceiling" in row["problem"]
         assert "0 sent" in (await pk("outbox", "send")).err
         await pk("outbox", "send", row["id"][-6:], expect=3)
+        await pk("outbox", "drop", row["id"].replace("pk-liaison", "cn-liaison"), expect=2)
         await pk("outbox", "drop", row["id"])
         assert (await pk("outbox")).out == ""
 

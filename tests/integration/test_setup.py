@@ -106,6 +106,14 @@ def test_a_wrong_pin_is_tampering(shell: Shell) -> None:
     assert 'pin = ""' in (shell.folder / "stranger" / "profile.toml").read_text()
 
 
+def test_a_home_is_one_agency_s(shell: Shell) -> None:
+    """What it holds was sent to that one, and what waits would go out under another's name."""
+    words = ("join", "directory.json", *signatures("directory.json"), "--pin", _pin(shell, "pk-liaison"))
+    told = shell.refuse(2, "pk-liaison", *words, "--agency", "cn-liaison")
+    assert "this home is a seat of pk-liaison" in told
+    shell.run("pk-liaison", *words, "--agency", "pk-liaison")
+
+
 def test_doctor_finds_all_well(shell: Shell) -> None:
     """Each check is a line; nothing failed, so the status is 0."""
     findings = [json.loads(line) for line in shell.run("pk-liaison", "doctor", "--json").splitlines()]
