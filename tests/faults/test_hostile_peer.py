@@ -21,12 +21,18 @@ from broker.storage.mirrored import MirrorStorage
 from clients.errors import Declined
 from clients.transport import Wire
 from keys.fork import Fork, check
+from keys.lognote import cosignatures_of
+from protocol.addcheckpoint import AddCheckpoint, decode_lines
+from protocol.checkpoint import Checkpoint
+from protocol.merkle import Frontier, leaf_hash
+from protocol.note import Note
 from protocol.page import Part
 from protocol.statements import Bulletin
 from protocol.times import DAY_MS
 from protocol.treehead import Receipt
 from tests.support import hostile as lies
 from tests.support.border import ENDLESS
+from tests.support.caller import Caller
 from tests.support.checks import check_ledger
 from tests.support.door import until
 from tests.support.hostile import Hostile, Lie, saying
@@ -34,7 +40,7 @@ from tests.support.live import now_ms
 from tests.support.mirroring import Site, entry_of, forged, signed_head
 from tests.support.pair import world_of_two
 from tests.support.process import NodeProcess, make_home
-from tests.support.world import ORIGINS, World, signing_key
+from tests.support.world import ORIGINS, World, node_keys, signing_key
 
 PK, CN = ORIGINS["PK"], ORIGINS["CN"]
 GROWTH_BYTES_MAX = 64 * 1024 * 1024
@@ -79,6 +85,19 @@ class Stand:
             assert isinstance(receipt, Receipt), receipt
             parts = {part.head.origin: part for part in await wire.deliveries({CN: receipt.index}, {})}
             assert [item.index for item in parts[CN].items] == [receipt.index]
+
+    async def cosigns(self, entries: list[bytes]) -> None:
+        """A checkpoint over these, flagged or not: they are part of the peer's history."""
+        tree = Frontier()
+        for data in entries:
+            tree.append(leaf_hash(data))
+        checkpoint, keys = Checkpoint(PK, tree.size, tree.root()), node_keys("PK").log
+        note = Note(checkpoint.text(), tuple(keys.lines(checkpoint, now_ms() // 1000)))
+        async with Caller(self.node.url, self.world) as caller:
+            answer = await caller.ask("POST", "/add-checkpoint", AddCheckpoint(0, (), note).encode())
+        assert answer.status == 200, answer.data
+        lines = decode_lines(answer.data)
+        assert len(cosignatures_of(checkpoint, lines, node_keys("CN").cosigner.vkeys())) == len(lines) == 2
 
     async def told(self, lie: Lie | None) -> None:
         """Twice, while the node serves its own people and stays small."""
@@ -159,7 +178,7 @@ async def test_more_than_anyone_can_hold(tmp_path: Path) -> None:
 
 
 async def test_what_was_signed_for_and_breaks_a_rule_is_flagged(tmp_path: Path) -> None:
-    """False times, signatures that do not hold, what is no entry: kept, named, and delivered to nobody.
+    """False times, signatures that do not hold, what is no entry: kept, cosigned, named, and delivered to nobody.
 
     Nor is a body, to somebody who knows its hash. SPEC 11.9.3.
     """
@@ -184,6 +203,7 @@ async def test_what_was_signed_for_and_breaks_a_rule_is_flagged(tmp_path: Path) 
         made.peer.endless = set()
         await until(lambda: len(made.mirrored()) == size + 4, 60)
         assert made.flags() == ["entry-form", "bad-signature", "time-ahead", "time-ahead"]
+        await made.cosigns(made.mirrored())
         async with Wire(made.node.url) as wire:
             wire.log_in_as(signing_key("cn-liaison/desk"), world.pin, CN)
             parts = {part.head.origin: part for part in await wire.deliveries({PK: size}, {PK: size})}

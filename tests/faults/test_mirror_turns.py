@@ -20,6 +20,7 @@ from broker.recovery import Recovery
 from clients.errors import Unreachable
 from clients.transport import Wire
 from keys.replay import Replay
+from khunjerab.peering import _told
 from protocol import canonical, limits
 from protocol.content import Version
 from protocol.entry import Submission
@@ -296,6 +297,27 @@ async def test_parts_grow_again_as_they_come(site: Site, monkeypatch: pytest.Mon
     lane._portion.entries = 1
     await lane._take_pages(wire)
     assert asked[9:] == [1]
+
+
+async def test_what_the_peer_has_shown_and_is_not_here_yet_is_the_lag(site: Site) -> None:
+    """In entries, and in seconds since the newest that is here; both shrink as the backlog comes."""
+
+    async def taken(*_: object) -> None: ...
+
+    node: Any = SimpleNamespace(clock=site.clock)
+    wire: Any = SimpleNamespace(body=site.fetch)
+    lane = Peering(PeerConfig(ORIGINS["PK"]), site.mirror, node, never, taken, never)  # type: ignore[arg-type]
+    began, founding = site.now, site.ledger.tree.size
+    for _ in range(10):
+        site.now += 1000
+        site.post(site.world.bulletin(created=site.now))
+    for entries, lag, lag_s in ((founding, 10, 10.0), (4, 6, 6.0), (5, 1, 1.0), (1, 0, 0.0)):
+        await lane._take(wire, (site.part(limit=entries),))
+        told = lane.state()
+        assert (told["lag_entries"], told["lag_s"]) == (lag, lag_s)
+        shown = [line for line in _told(told) if "behind" in line]
+        assert shown == ([f"  behind by {lag} entries, {lag_s} s"] if lag else [])
+    assert site.now - began == 10_000
 
 
 async def test_a_size_that_nobody_signed_is_no_lag(site: Site) -> None:

@@ -78,6 +78,11 @@ async def test_the_metrics_say_how_far_a_peer_is_mirrored(tmp_path: Path) -> Non
         assert told[f"khunjerab_peer_entries{origin}"] == pair.nodes["CN"].ledger.head.size
         for name in ("lag_entries", "lag_seconds", "flagged"):
             assert told[f"khunjerab_peer_{name}{origin}"] == 0
+        ((lane, _),) = pair.nodes["PK"].peers._lanes.values()
+        lane.head_size += 7  # as if the peer had shown as many more
+        told = await metrics(url)
+        assert told[f"khunjerab_peer_lag_entries{origin}"] == 7
+        assert told[f"khunjerab_peer_lag_seconds{origin}"] > 0
 
 
 async def test_the_metrics_say_who_cosigns(tmp_path: Path) -> None:
