@@ -23,8 +23,10 @@ from protocol.note import Note, SignatureLine
 from protocol.policy import Policy
 from protocol.problem import Problem
 from tests.support.caller import MEDIA_TYPE, Caller
+from tests.support.checks import check_ledger
 from tests.support.live import now_ms, world_of_today
 from tests.support.process import NodeProcess, make_home
+from tests.support.record import audited
 from tests.support.submitting import SubmittingLog, log_signer
 from tests.support.world import World, node_keys
 
@@ -47,6 +49,9 @@ async def node(tmp_path: Path, world: World) -> AsyncIterator[NodeProcess]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
     async with NodeProcess(make_home(tmp_path / "node", world)) as node:
         yield node
+        for nation in ("PK", "CN"):
+            assert (await audited(tmp_path, world, nation, node.url)).findings == ()
+    check_ledger(node.home / "ledger.db", world, now=now_ms())
 
 
 @asynccontextmanager

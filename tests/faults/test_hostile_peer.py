@@ -10,7 +10,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,7 @@ from tests.support.live import now_ms
 from tests.support.mirroring import Site, entry_of, forged, signed_head
 from tests.support.pair import world_of_two
 from tests.support.process import NodeProcess, make_home
+from tests.support.record import audited
 from tests.support.world import ORIGINS, World, node_keys, signing_key
 
 PK, CN = ORIGINS["PK"], ORIGINS["CN"]
@@ -55,6 +56,7 @@ class Stand:
     peer: Hostile
     site: Site
     before: int = 0
+    broken: list[tuple[int, str]] = field(default_factory=list)  # index and rule of what the peer did sign for
 
     @property
     def mirror(self) -> Path:
@@ -124,6 +126,10 @@ async def stand(folder: Path) -> AsyncIterator[Stand]:
         await made.its_own_people()
         made.before = node.resident_bytes()
         yield made
+        for nation in ORIGINS:
+            report = await audited(folder, world, nation, node.url, abroad=nation == "PK")
+            assert [(one.index, one.check) for one in report.findings if one.origin == PK] == made.broken
+            assert [one for one in report.findings if one.origin != PK] == []
         assert await node.stop() == 0
     for word in ("Traceback", "lane-died", "unexpected"):
         assert word not in node.log.read_text("utf-8", "replace"), node.words()
@@ -204,6 +210,7 @@ async def test_what_was_signed_for_and_breaks_a_rule_is_flagged(tmp_path: Path) 
         await until(lambda: len(made.mirrored()) == size + 4, 60)
         assert made.flags() == ["entry-form", "bad-signature", "time-ahead", "time-ahead"]
         await made.cosigns(made.mirrored())
+        made.broken = list(enumerate(made.flags(), size))  # the auditors say the same
         async with Wire(made.node.url) as wire:
             wire.log_in_as(signing_key("cn-liaison/desk"), world.pin, CN)
             parts = {part.head.origin: part for part in await wire.deliveries({PK: size}, {PK: size})}

@@ -26,6 +26,7 @@ from tests.support.border import Border, border, near_border
 from tests.support.door import logged_in, post, until
 from tests.support.live import live_node, now_ms, world_of_today
 from tests.support.pair import PEER, live_pair
+from tests.support.record import require_clean
 from tests.support.relay import Asked, Relay
 from tests.support.world import CONTENT, ORIGINS, signing_key
 
@@ -165,6 +166,9 @@ async def test_a_link_that_never_lasts_for_a_whole_page(
         await until(lambda: pair.mirror("CN").head.size > receipts[-1].index, 60)
         bodies = [pair.mirror("CN").storage.body(receipt.index) for receipt in receipts]
         assert bodies == [pair.nodes["PK"].storage.body(receipt.index) for receipt in receipts]
+        for link in links.values():
+            link.carries = 0
+        await require_clean(tmp_path, pair.world, pair.nodes)
 
 
 class Meddler:

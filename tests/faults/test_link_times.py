@@ -141,6 +141,7 @@ async def test_a_clearance_that_was_lowered_while_the_link_was_cut(tmp_path: Pat
             with pytest.raises(Declined, match="withheld"):
                 await reader.body(Bulletin.decode(Entry.decode(item.entry).statement).body)
         assert pair.mirror("CN").flagged == []
+        await both.finish()
 
 
 async def _anew(node: Node, who: str) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from broker.storage.contract import Halt
-from tests.support.checks import check_ledger
 from tests.support.door import logged_in, post, refusal, until
 from tests.support.live import now_ms
 from tests.support.pair import follow
 from tests.support.past import Past
+from tests.support.record import require_clean
 from tests.support.world import ORIGINS, admit, open_ledger
 
 PK, CN = ORIGINS["PK"], ORIGINS["CN"]
@@ -68,7 +68,7 @@ async def test_it_gets_the_rest_from_the_peers_mirror_and_signs_again(past: Past
         mirror = cn.mirrors.get(PK)
         assert mirror is not None
         assert mirror.flagged == []
-    check_ledger(past.ledger, past.world, now=now_ms())
+        await require_clean(past.folder, past.world, {"PK": pk, "CN": cn})
 
 
 async def test_it_is_started_before_its_peer(past: Past) -> None:

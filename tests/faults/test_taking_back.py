@@ -31,6 +31,7 @@ from tests.support.door import logged_in, refusal, until
 from tests.support.faulty import FaultyStorage
 from tests.support.live import now_ms
 from tests.support.past import Past
+from tests.support.record import require_clean
 from tests.support.world import ORIGINS
 
 PK, CN = ORIGINS["PK"], ORIGINS["CN"]
@@ -92,7 +93,7 @@ async def test_what_only_the_senders_have_is_taken_back_as_it_was_promised(past:
                 await other.sync()
                 titles = {held.content.versions[0].title for held in other.state.bulletins() if held.content}
                 assert titles == {"kept", "promised 1", "promised 2", "promised 3"}
-    check_ledger(past.ledger, past.world, now=now_ms())
+            await require_clean(past.folder, past.world, {"PK": pk, "CN": cn})
 
 
 async def test_nothing_is_signed_while_senders_may_still_come(past: Past) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from typing import NamedTuple
 import aiohttp
 
 from broker.mirrors import FOLDER, digest_of
+from broker.node import Node
 from broker.storage.mirrored import MirrorStorage
 from broker.storage.sqlite import SqliteStorage
 from clients.asked import Asked
@@ -31,7 +32,7 @@ from clients.errors import ClientError
 from clients.following import Alarm, Event, Follower, Hand
 from clients.progress import Progress
 from clients.transport import Wire, error_of
-from keys.finding import AuditedLedger
+from keys.finding import AuditedLedger, Report
 from keys.lognote import cosignatures_of, open_checkpoint
 from keys.signing import SignatureCheck
 from protocol.checkpoint import Checkpoint
@@ -252,17 +253,33 @@ class Record:
         """The verdict; size and root of both ledgers, as one node shows them."""
         notes = tuple(sorted(note for seen in self.notes.values() for note in seen))
         receipts = tuple(receipt for held in self.receipts.values() for _, receipt in held.values())
-        auditor = Auditor(Asked(self.world.pin, checkpoints=notes, receipts=receipts), lambda *_: None)
-        with contextlib.closing(seat_home(folder, self.world, AUDITORS[nation], url=url)) as home:
-            site = await site_of(home, url)
-            async with site.wire:
-                await auditor.audit_nodes(
-                    [site], lambda origin: archive_of(home, origin), lambda _: contextlib.nullcontext()
-                )
-        report = auditor.report()
+        asked = Asked(self.world.pin, checkpoints=notes, receipts=receipts)
+        report = await audited(folder, self.world, nation, url, asked)
         assert report.findings == ()
         assert len(report.ledgers) == len(ORIGINS)
         return report.verdict, frozenset(report.ledgers)
+
+
+async def audited(
+    folder: Path, world: World, nation: str, url: str, asked: Asked | None = None, *, abroad: bool = False
+) -> Report:
+    """What a nation's auditor finds in all that one node shows; its own nation's, or ``abroad``."""
+    auditor = Auditor(asked or Asked(world.pin), lambda *_: None)
+    with contextlib.closing(seat_home(folder, world, AUDITORS[nation], url="" if abroad else url)) as home:
+        site = await site_of(home, url)
+        async with site.wire:
+            await auditor.audit_nodes(
+                [site], lambda origin: archive_of(home, origin), lambda _: contextlib.nullcontext()
+            )
+    return auditor.report()
+
+
+async def require_clean(folder: Path, world: World, nodes: Mapping[str, Node]) -> None:
+    """Of nodes in this process that follow each other: `fsck` finds nothing, and both auditors nothing and the same."""
+    await Record(world).audit(folder, {nation: node.config.url for nation, node in nodes.items()})
+    for nation, node in nodes.items():
+        check_ledger(folder / f"{nation.lower()}-ledger.db", world, nation, now_ms())
+        check_ledger(node.mirrors.path_of(ORIGINS[PEER[nation]]), world, PEER[nation], now_ms())
 
 
 class Kept(NamedTuple):
