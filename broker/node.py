@@ -53,8 +53,7 @@ log = structlog.get_logger()
 class Node:
     """Everything that ``node serve`` serves. A ledger that must sign nothing is served all the same, for reading.
 
-    Made where a loop runs. Without ``cosigned``, what it has cosigned, it cosigns nothing. ``evidence`` is
-    the folder of what it holds against logs.
+    Made where a loop runs. Without ``cosigned``, what it has cosigned, it cosigns nothing.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class Node:
         home: Path,
         reach: Reach,
     ) -> None:
-        """``home`` is the node's folder, where its mirrors are; ``reach`` is how it gets at its peers."""
+        """``home`` is the node's folder, with its mirrors and evidence; ``reach`` is how it gets at its peers."""
         self.config, self.keys, self.storage, self.clock = config, keys, storage, clock
         self.ledger = Ledger(storage, config.origin, bytes.fromhex(config.pin), keys.receipt)
         if self.ledger.exchange.directory is None:

@@ -111,7 +111,7 @@ class LedgerAudit:
                 due = entry.time + policy.deadline_ms(statement.header.precedence)
                 self._deadlines.sent(self.derived.origin, index, statement.header, due)
             if self._terms.bodies:
-                kept_until = entry.time + policy.retention_days * DAY_MS
+                kept_until = statement.header.expires + policy.retention_days * DAY_MS
                 self._check_body(index, statement.body, expected=self._terms.now < kept_until)
         elif isinstance(statement, Acknowledgement) and self._deadlines is not None:
             self._deadlines.acknowledged(statement)

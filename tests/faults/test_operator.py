@@ -21,7 +21,9 @@ from keys.owed import verifying
 from protocol.checkpoint import Checkpoint
 from protocol.entry import Submission
 from protocol.note import Note
+from protocol.policy import Policy as DirectoryPolicy
 from protocol.statements import Acknowledgement, Bulletin
+from protocol.times import DAY_MS
 from protocol.tlogpolicy import Policy
 from tests.support.altering import replace
 from tests.support.operator import (
@@ -67,10 +69,11 @@ def audit(
     earlier: tuple[str, ...] = (),
     receipts: tuple[int, ...] = (),
     policy: Policy | None = None,
+    now: int = AFTER,
 ) -> Report:
     """What an auditor finds that is served this ledger and was handed these checkpoints, and receipts by index."""
     handed = tuple(operator.honest.receipts[index] for index in receipts)
-    terms = Terms(operator.honest.world.pin, AFTER, Claims(published, earlier, handed, policy), bodies=True)
+    terms = Terms(operator.honest.world.pin, now, Claims(published, earlier, handed, policy), bodies=True)
     source = fsck.Stored(operator.path)
     with closing(source.db), verifying() as verifiers:
         return audit_ledger(ORIGIN, source, terms, verifiers)
@@ -450,3 +453,14 @@ def test_fsck_finds_what_does_not_agree_with_the_entries(
     assert operator.db.execute(sql).rowcount > 0
     operator.db.execute("COMMIT")
     assert expected in found(fsck.check(operator.path, ORIGIN, operator.honest.world.pin, AFTER))
+
+
+def test_a_body_that_is_gone_too_early_is_missed(operator: Operator) -> None:
+    """Until its retention is over, which begins when the bulletin expires."""
+    operator.db.execute("UPDATE body SET data = NULL, wraps = NULL WHERE idx = ?", (MIDDLE,))
+    published = operator.cover_up()
+    header = Bulletin.decode(operator.entry(MIDDLE).statement).header
+    ends = header.expires + DirectoryPolicy().retention_days * DAY_MS
+    gone = f"{ORIGIN}: 1 bodies are not there, and should be kept still"
+    assert gone in audit(operator, published, now=ends - 1).warnings
+    assert gone not in audit(operator, published, now=ends).warnings
