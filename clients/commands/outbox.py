@@ -80,8 +80,10 @@ def _outgoing(client: Client, value: str) -> Outgoing:
     """The bulletin of the outbox that ``value`` names. Raises UsageError."""
     found = find_outgoing(client.state, value, *OPEN, *LOGGED, *CLOSED)
     found = [one for one in found if format_id(client.agency, one.draft.id).endswith(value)]  # never another sender's
-    if len(found) != 1:
-        raise UsageError(f"{value!r} names {len(found)} bulletins of the outbox", "khunjerab outbox lists them")
+    if not found:
+        raise UsageError(f"no bulletin {value} in the outbox", "khunjerab outbox lists what is")
+    if len(found) > 1:
+        raise UsageError(f"{value!r} fits {len(found)} bulletins of the outbox", "type more of it")
     return found[0]
 
 

@@ -87,6 +87,7 @@ async def test_what_was_wrongly_typed_is_told_with_what_to_do(tmp_path: Path) ->
         assert "cn-auditor in none with pk-liaison" in apart.err
         nothing = await pk("outbox", "--json")
         assert (nothing.out, nothing.err) == ("", "nothing in the outbox\n")
+        assert "no bulletin a1b2c3 in the outbox" in (await pk("outbox", "drop", "a1b2c3", expect=2)).err
 
 
 async def test_nobody_is_left_out_unseen(tmp_path: Path) -> None:
