@@ -91,6 +91,7 @@ def options(
 
 def main() -> None:
     """The entry point. Exit statuses are those of docs/errors.md; a closed pipe ends quietly."""
+    _open_what_is_closed()
     gc.disable()  # until the command is imported: classes and functions by the ten thousand, and none of it garbage
     try:
         status = app(standalone_mode=False)  # what typer.Exit said, where a command ended so
@@ -98,12 +99,12 @@ def main() -> None:
     except ClientError as error:
         _fail(error)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_stdout()
         sys.exit(0)
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):  # which the command line's own library takes for an error
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_stdout()
         sys.exit(0)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
@@ -115,9 +116,27 @@ def main() -> None:
     os._exit(status if isinstance(status, int) else 0)  # all is closed; to take the interpreter apart takes longer
 
 
+def _open_what_is_closed() -> None:
+    """Of the three standard files: the next file that is opened would take its place, and be read or written as it."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            file = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115, PTH123 - for as long as the process lasts
+            os.dup2(file.fileno(), number)
+            setattr(sys, name, file)
+
+
 def _fail(error: ClientError) -> NoReturn:
     from clients.screen import show_error
 
     if error.detail:  # a group without a command has printed its help already
         show_error(error)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _let_go_of_stdout()
     sys.exit(error.status)
+
+
+def _let_go_of_stdout() -> None:
+    """What could not be written would be tried again, and told in a trace, when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -37,8 +37,8 @@ def as_client_error(error: Exception) -> ClientError:
     for kind, line in _LINES:
         if isinstance(error, kind):
             return line(error)
-    if isinstance(error, OSError) and error.filename:
-        return UsageError(f"{error.filename}: {error.strerror}")
+    if isinstance(error, OSError) and error.strerror:
+        return UsageError(f"{error.filename or 'what was read or written'}: {error.strerror}")
     if hasattr(error, "format_message"):  # a usage error of the command line's own library
         where = getattr(getattr(error, "ctx", None), "command_path", "khunjerab")
         return UsageError(error.format_message(), f"{where} --help")

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 from typing import Annotated, Any
 
 import typer
@@ -71,6 +72,8 @@ def _words(command: str) -> list[str]:
         raise UsageError(f"--exec {command!r}: {error}") from None
     if not words:
         raise UsageError("--exec names no command")
+    if shutil.which(words[0]) is None:  # else bulletin after bulletin would be set aside for it
+        raise UsageError(f"--exec: there is no command {words[0]}", "name it with its path")
     return words
 
 

@@ -177,6 +177,7 @@ async def test_what_fails_five_times_is_set_aside(tmp_path: Path) -> None:
         emptied = await cn("follow", "--failed", "--json")
         assert (emptied.out, emptied.err) == ("", "nothing is set aside\n")
         assert "names no command" in (await cn("follow", "--exec", "", "--count", "1", expect=2)).err
+        assert "no command to-tickts" in (await cn("follow", "--exec", "to-tickts -q", "--count", "1", expect=2)).err
 
 
 async def test_a_command_that_is_killed_is_tried_again(tmp_path: Path) -> None:

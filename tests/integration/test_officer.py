@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from khunjerab.demo.ports import free_port
 from protocol.policy import Policy
@@ -88,6 +92,19 @@ async def test_what_was_wrongly_typed_is_told_with_what_to_do(tmp_path: Path) ->
         nothing = await pk("outbox", "--json")
         assert (nothing.out, nothing.err) == ("", "nothing in the outbox\n")
         assert "no bulletin a1b2c3 in the outbox" in (await pk("outbox", "drop", "a1b2c3", expect=2)).err
+
+
+@pytest.mark.parametrize(
+    "redirected, expected, told",
+    [("<&- >&- 2>&-", 0, ""), (">/dev/full", 2, "No space left on device"), ("2>/dev/full", 0, ""), (">&-", 0, "")],
+)
+def test_where_nothing_can_be_written_there_is_no_trace(redirected: str, expected: int, told: str) -> None:
+    """Files that are closed, as of a job at night, and a full disk behind a redirection."""
+    command = f"{shlex.quote(sys.executable)} -I -m khunjerab --help {redirected}"
+    ended = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    assert ended.returncode == expected
+    assert told in ended.stderr
+    assert "Error" not in ended.stderr
 
 
 async def test_nobody_is_left_out_unseen(tmp_path: Path) -> None:
