@@ -38,10 +38,10 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def ask(question: str) -> bool:
     """Whether whoever sits at the terminal says yes; to end the input says no. Ctrl-C ends the command at once."""
-    err.print(f"{question} [y/N] ", end="", markup=False)
-    try:
-        with on_interrupt(signal.default_int_handler):
+    with on_interrupt(signal.default_int_handler):
+        err.print(f"{question} [y/N] ", end="", markup=False)
+        try:
             return input().strip().lower() in {"y", "yes"}
-    except EOFError:
-        err.print()
-        return False
+        except EOFError:
+            err.print()
+            return False
