@@ -1,6 +1,12 @@
-"""Hypothesis without a deadline: these machines are shared, and time is never asserted in a test."""
+"""Hypothesis without a deadline, and with the same examples every time: what fails here has failed before it came here.
 
-from hypothesis import settings
+These machines are shared, and time is never asserted in a test. New examples are searched for with
+``--hypothesis-profile=searching``.
+"""
 
-settings.register_profile("khunjerab", deadline=None, max_examples=100, print_blob=True)
+from hypothesis import HealthCheck, settings
+
+_ALWAYS = settings(deadline=None, max_examples=100, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("khunjerab", _ALWAYS, derandomize=True)
+settings.register_profile("searching", _ALWAYS, derandomize=False)
 settings.load_profile("khunjerab")
