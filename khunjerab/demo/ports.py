@@ -6,14 +6,32 @@ import itertools
 import os
 import socket
 from contextlib import closing
+from pathlib import Path
 
-# Below 32768: from there on Linux gives ports to outgoing connections, and a port that was found free may be one's
-# before it is bound.
-PORTS = range(12_000, 32_000)
-# Processes that were started one after the other begin this far apart.
-STRIDE = 997
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_FIRST, _STOP, _ENOUGH = 10_000, 32_000, 2_000
+_GOLDEN = 0.618033988749895  # so parts of a circle are far from each other, however many there are
 
-_tried = itertools.count(os.getpid() * STRIDE)
+
+def below_outgoing(first: int) -> range:
+    """Ports below ``first``, from where on Linux gives them to outgoing connections: no such can take one first.
+
+    Where that leaves too few, as somebody has set it, there is none to be had that is better than others.
+    """
+    stop = min(first, _STOP)
+    return range(_FIRST, stop if stop - _FIRST >= _ENOUGH else _STOP)
+
+
+def _first_outgoing() -> int:
+    try:
+        return int(_RANGE.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return _STOP
+
+
+PORTS = below_outgoing(_first_outgoing())
+# Processes that were started one after the other begin far apart.
+_tried = itertools.count(int(os.getpid() * _GOLDEN % 1 * len(PORTS)))
 
 
 def free_port() -> int:
