@@ -14,15 +14,15 @@ from clients.asked import Asked
 from clients.auditor import Auditor, archive_of, site_of
 from clients.copies import Copy
 from clients.errors import Declined
+from clients.transport import Wire
 from keys.claims import open_signed
 from keys.finding import Report
 from protocol.entry import Entry
 from tests.support.altering import replace
 from tests.support.caller import Caller
 from tests.support.checks import check_ledger
-from tests.support.door import logged_in
 from tests.support.live import live_node, now_ms, seat_home
-from tests.support.world import NOW, ORIGINS, World, first_directory, open_ledger
+from tests.support.world import NOW, ORIGINS, World, first_directory, open_ledger, signing_key
 
 TEN_MINUTES_MS, HALF_AN_HOUR_MS = 10 * 60_000, 30 * 60_000
 
@@ -80,9 +80,10 @@ async def test_a_clock_half_an_hour_off_is_told_by_how_much(
 
 async def test_an_officer_is_told_what_to_do_about_it(tmp_path: Path, world: World) -> None:
     """Set this machine's clock: it is the one that is wrong, for all that anyone can tell."""
-    clock = Clock()
-    clock.wrong_by_ms = HALF_AN_HOUR_MS
-    async with live_node(tmp_path, world, clock=clock) as node, logged_in(node, "pk-liaison/desk") as wire:
+    clock, own = StoppedClock(), StoppedClock()
+    clock.wrong_by_ms = own.stopped_ms - clock.stopped_ms + HALF_AN_HOUR_MS
+    async with live_node(tmp_path, world, clock=clock) as node, Wire(node.config.url, clock=own) as wire:
+        wire.log_in_as(signing_key("pk-liaison/desk"), world.pin, node.ledger.origin)
         with pytest.raises(Declined) as caught:
             await wire.session()
     assert caught.value.code == "clock-skew"

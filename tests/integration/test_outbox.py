@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from khunjerab.demo.ports import free_port
 from protocol.entry import Submission
 from protocol.page import Part
 from protocol.treehead import Receipt
+from tests.faults.test_clock import Clock
 from tests.integration.test_path import draft, post
 from tests.support.altering import replace
 from tests.support.live import live_node, now_ms, seat, world_of_today
@@ -49,10 +50,12 @@ async def clients(folder: Path, world: World, url: str, *names: str) -> AsyncIte
 
 
 @asynccontextmanager
-async def exchange(folder: Path, *names: str, world: World | None = None) -> AsyncIterator[tuple[Node, list[Client]]]:
+async def exchange(
+    folder: Path, *names: str, world: World | None = None, clock: Callable[[], int] = now_ms
+) -> AsyncIterator[tuple[Node, list[Client]]]:
     """A node that publishes only when it is told to, and seats."""
     world = world or world_of_today(nodes=(node_of("PK"),))
-    async with live_node(folder, world) as node:
+    async with live_node(folder, world, clock=clock) as node:
         node.publisher.is_due = lambda now_s: False  # type: ignore[method-assign]
         async with clients(folder, world, node.config.url, *names) as found:
             yield node, found
@@ -204,18 +207,20 @@ async def test_what_expires_unsent_is_told_and_never_sent(tmp_path: Path) -> Non
         assert [expired.id for expired in pk.sender.expire()] == [one.id]
 
 
-async def test_what_was_tried_and_expired_is_asked_for(tmp_path: Path) -> None:
+async def test_what_was_tried_and_expired_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the node can tell whether it was logged: it was, so it did not expire unsent."""
-    async with exchange(tmp_path, "pk-liaison") as (_, (pk,)):
+    clock = Clock()
+    monkeypatch.setattr("clients.sending.now_ms", clock)
+    async with exchange(tmp_path, "pk-liaison", clock=clock) as (_, (pk,)):
         link = Link(pk)
         link.lost = "answer"
-        one = replace(draft(pk, "short"), expires=now_ms() + 1500)
+        one = replace(draft(pk, "short"), expires=now_ms() + 60_000)
         with pk.state.transaction():
             pk.state.add_draft(one)
         with pytest.raises(Unreachable):
             await pk.sender.send(one.id)
         link.lost = ""
-        await asyncio.sleep(max(0, one.expires - now_ms()) / 1000)
+        clock.wrong_by_ms = 61_000
         assert (await pk.sender.send(one.id)).receipt is not None
         assert pk.sender.expire() == []
 
