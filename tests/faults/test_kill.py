@@ -108,7 +108,7 @@ async def _one(caller: Caller, oracle: Oracle, batch: list[Submission]) -> int:
 
 
 async def _load_and_kill(node: NodeProcess, caller: Caller, oracle: Oracle, dice: random.Random) -> None:
-    """Post from all sides, kill somewhere in the middle; at least one post has no answer then."""
+    """Post from all sides, kill somewhere in the middle; ``oracle`` knows what has no answer then."""
     killed, enough = asyncio.Event(), asyncio.Event()
     answered = 0
     wanted = dice.randrange(4, 20)
@@ -131,11 +131,10 @@ async def _load_and_kill(node: NodeProcess, caller: Caller, oracle: Oracle, dice
         killed.set()
         await straw
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         await asyncio.gather(kill(), *(work() for _ in range(WORKERS)))
     oracle.sealed += supply
     assert answered >= wanted
-    assert oracle.unanswered, "every post was answered before the kill"
 
 
 async def check_what_is_there(node: NodeProcess, oracle: Oracle) -> None:
@@ -159,7 +158,8 @@ async def _kill_often(folder: Path, times: int) -> None:
     world = world_of_today(policy=ENDLESS)
     oracle, dice = Oracle(world), random.Random(times)
     async with NodeProcess(make_home(folder / "node", world)) as node:
-        for _ in range(times):
+        kills = 0
+        while kills < times:
             async with Caller(node.url, world) as caller:
                 await caller.log_in()
                 await _load_and_kill(node, caller, oracle, dice)
@@ -167,6 +167,7 @@ async def _kill_often(folder: Path, times: int) -> None:
                 await check_what_is_there(node, oracle)
                 await caller.log_in()
                 again, oracle.unanswered = oracle.unanswered, []
+                kills += bool(again)  # one that fell behind every answer counts for nothing
                 for at in range(0, len(again), LAST_STRAW):  # they go again, and stand once
                     batch = again[at : at + LAST_STRAW]
                     assert await _one(caller, oracle, batch) == len(batch)

@@ -89,9 +89,10 @@ async def _end_often(folder: Path, times: int, end: End) -> None:
     world = world_of_today(policy=ENDLESS)
     oracle, dice = Oracle(world), random.Random(times)
     async with NodeProcess(make_home(folder / "node", world)) as node:
-        for _ in range(times):
+        ends = 0
+        while ends < times:
             unanswered = await _send_and_end(node, oracle, dice, end)
-            assert unanswered, "everything was answered before the end"
+            ends += bool(unanswered)  # one that fell behind every answer counts for nothing
             await node.start()
             await check_what_is_there(node, oracle)
             await _send_again(node, oracle, unanswered)
