@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from broker import mirror as module
+from broker import peering
 from broker.copies import Copies
 from broker.errors import LedgerBroken, StorageError
 from broker.mirror import PartRefused
@@ -139,7 +140,9 @@ async def test_a_body_that_nobody_has_keeps_no_other_from_being_asked_for(
     assert await site.mirror.complete(some) == 2
 
 
-async def test_what_came_before_the_link_broke_is_kept_and_asked_for_no_more(site: Site) -> None:
+async def test_what_came_before_the_link_broke_is_kept_and_asked_for_no_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As it may break each time. SPEC 11.9.3."""
     await site.take()
     receipts = [site.post(site.world.bulletin()) for _ in range(3)]
@@ -153,6 +156,7 @@ async def test_what_came_before_the_link_broke_is_kept_and_asked_for_no_more(sit
             raise PeerAway("the link is cut")
         return await site.fetch(sha256)
 
+    monkeypatch.setattr(peering, "COMPLETE_SECONDS", 0)
     told: list[int] = []
     pages, news = SimpleNamespace(forget=int), SimpleNamespace(wake_all=lambda: told.append(site.mirror.filled))
     node: Any = SimpleNamespace(pages=pages, news=news)

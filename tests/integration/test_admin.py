@@ -72,6 +72,7 @@ async def test_the_metrics_say_how_far_a_peer_is_mirrored(tmp_path: Path) -> Non
     """By its origin; what is behind, and what was flagged."""
     async with live_pair(tmp_path) as pair, admin(pair.nodes["PK"]) as url:
         await pair.level()
+        await until(lambda: all(peer["connected"] for peer in pair.nodes["PK"].peers.state()))
         told = await metrics(url)
         origin = ORIGINS["CN"]
         assert told[f"khunjerab_peer_connected{origin}"] == 1
