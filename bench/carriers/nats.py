@@ -78,7 +78,7 @@ class Nats:
                 yield [arrived(message.data)]
 
 
-def wait_for(port: int, seconds: float = 10) -> None:
+def wait_for(port: int, seconds: float = 60) -> None:
     """Return when somebody listens on a loopback port."""
     deadline = time.monotonic() + seconds
     while True:

@@ -13,8 +13,8 @@ from typing import Any
 from khunjerab.demo.ports import free_port
 from khunjerab.demo.shell import DemoFailed, Shell
 
-READY_SECONDS_MAX = 30
-STOP_SECONDS_MAX = 20
+READY_SECONDS_MAX = 120
+STOP_SECONDS_MAX = 60
 
 
 class NodeProcess:

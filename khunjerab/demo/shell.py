@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 
 LAUNCHER = [sys.executable, "-I", "-m", "khunjerab"]
-COMMAND_SECONDS_MAX = 60
-ARRIVAL_SECONDS_MAX = 60  # until something from the other side is here
+COMMAND_SECONDS_MAX = 180
+ARRIVAL_SECONDS_MAX = 180  # until something from the other side is here
 AGAIN_SECONDS = 0.2
 TOGETHER = 2  # independent commands at a time
 _LINE_CHARS_MAX = 160

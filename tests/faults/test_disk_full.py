@@ -120,7 +120,7 @@ async def test_a_full_disk(disk: Disk, node: NodeProcess, world: World) -> None:
                 assert answer.code == "storage-unavailable"
         await _reads_go_on(reader, first, posted)
         disk.empty(node)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while any(isinstance(answer, Problem) for answer in await sender.post(*refused)):  # noqa: ASYNC110 - nothing announces it
                 await asyncio.sleep(0.05)
         posted += [receipt.index for receipt in await sender.post(*refused) if not isinstance(receipt, Problem)]
@@ -162,7 +162,7 @@ async def test_a_node_killed_and_started_while_the_disk_is_full(disk: Disk, node
         for _ in range(100):
             await sender.refusal(again)
         disk.empty(node)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while isinstance((await sender.post(again))[0], Problem):  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.05)
         assert (await sender.receipt(again)).index == founding + len(posted)

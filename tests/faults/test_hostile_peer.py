@@ -105,7 +105,7 @@ class Stand:
         """Twice, while the node serves its own people and stays small."""
         await self.peer.tell(lie)
         await self.its_own_people()
-        await until(lambda: self.peer.lied >= 2, 60)
+        await until(lambda: self.peer.lied >= 2)
         await self.its_own_people()
         assert self.node.resident_bytes() - self.before < GROWTH_BYTES_MAX, lie
 
@@ -207,7 +207,7 @@ async def test_what_was_signed_for_and_breaks_a_rule_is_flagged(tmp_path: Path) 
         made.peer.endless = {"/v1/bodies/"}
         await made.told(None)
         made.peer.endless = set()
-        await until(lambda: len(made.mirrored()) == size + 4, 60)
+        await until(lambda: len(made.mirrored()) == size + 4)
         assert made.flags() == ["entry-form", "bad-signature", "time-ahead", "time-ahead"]
         await made.cosigns(made.mirrored())
         made.broken = list(enumerate(made.flags(), size))  # the auditors say the same

@@ -66,7 +66,7 @@ async def test_a_node_put_back_from_an_old_backup(tmp_path: Path) -> None:
         assert len(both.desks["CN"].waiting) == 5, "nothing is signed before it has heard its peer"
         both.open()
         both.links["CN"].carries = 60_000  # less than what it lacks: it comes in parts
-        await until(_logged(node.log, "recovered"), 60)
+        await until(_logged(node.log, "recovered"))
         both.open()
         await waiting
         async with both.at_work():

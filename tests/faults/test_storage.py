@@ -162,7 +162,7 @@ async def test_a_part_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
         monkeypatch.setattr(node.ledger, "build", defect)
         assert (await problem_of(sender, world, node)).code == "internal-error"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await asyncio.wait([node.failed])
         assert isinstance(node.failed.exception(), ZeroDivisionError)
         assert (await problem_of(sender, world, node)).code == "stopping"
@@ -176,13 +176,13 @@ async def test_a_stop_finishes_what_was_taken(tmp_path: Path, monkeypatch: pytes
 
         def slow(built: Built) -> None:
             began.set()
-            go_on.wait(30)
+            go_on.wait(120)
             commit(built)
 
         monkeypatch.setattr(node.ledger, "commit", slow)
         bulletins = [world.bulletin(created=node.clock()) for _ in range(40)]
         posting = asyncio.create_task(sender.post(bulletins))
-        assert await asyncio.to_thread(began.wait, 30)
+        assert await asyncio.to_thread(began.wait, 120)
         node.begin_stop()
         go_on.set()
         answers = await posting

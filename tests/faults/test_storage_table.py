@@ -211,7 +211,7 @@ async def test_an_append_that_happened_is_news(tmp_path: Path, loaded: tuple[Pat
         site.storage.fail("append", happened=True)
         await site.post(*site.bulletins(1))
         assert site.receipts == {}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(25):
             assert [item.index for item in (await waiting).items] == [after]
 
 

@@ -112,8 +112,11 @@ def by(node: Node) -> tuple[str, ...]:
     return witnessed(node.publisher.newest.note, PK, directory, policy_of(directory, PK)).by
 
 
-async def test_each_checkpoint_is_cosigned_by_the_peer(tmp_path: Path, world: World) -> None:
+async def test_each_checkpoint_is_cosigned_by_the_peer(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the size that it saw last, with a proof; and shown where readers look. SPEC 9.7.7, 11.5.1."""
+    monkeypatch.setattr("broker.node.PUBLISH_SECONDS", 3600)  # but for `grow` it publishes nothing
     peer = peer_of(tmp_path, node_keys("CN").cosigner)
     async with asking_node(tmp_path, world, peer) as node, Caller(node.config.url, world) as caller:
         await until(lambda: by(node) == (CN,))
@@ -350,7 +353,7 @@ async def test_readers_of_a_stream_get_the_cosigned_checkpoint(tmp_path: Path, w
         peer.gate.clear()
         index = await grow(node, world)
         lines = list[int]()
-        async with contextlib.aclosing(pages), asyncio.timeout(30):
+        async with contextlib.aclosing(pages), asyncio.timeout(120):
             async for (part,) in pages:
                 size = Checkpoint.parse(Note.parse(part.checkpoint).text).size
                 if size > index:
@@ -470,11 +473,16 @@ async def test_an_answer_that_is_none_is_away(answer: bytes) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        closed.set()
 
+    closed = asyncio.Event()
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
     http = HttpWitness(AskedWitness("w.example", f"http://127.0.0.1:{port}", ()), str)
     async with listening:
         with pytest.raises(Away):
             await http.submit(b"x")
-    await http.close()
+        await http.close()
+        await closed.wait()

@@ -19,7 +19,7 @@ from tests.support.officers import Officer, officer
 
 POST = ("post", "--to", "cn-liaison", "--feed", "convoys", "--label", "Restricted//REL CHN, PAK")
 ACTUAL, EXERCISE = (*POST, "--status", "actual"), (*POST, "--status", "exercise")
-SECONDS_MAX = 30
+SECONDS_MAX = 180
 
 
 @asynccontextmanager

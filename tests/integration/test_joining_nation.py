@@ -23,7 +23,7 @@ from tests.support.three import NATIONS, enter, is_witnessed, with_the_third
 from tests.support.world import World, digest_of, label, origin_of, signing_key
 
 PK, CN, TJ = (origin_of(nation) for nation in NATIONS)
-SECONDS_MAX = 60
+SECONDS_MAX = 180
 
 
 @dataclass
@@ -111,7 +111,7 @@ async def test_a_nation_joins_an_exchange_that_runs(tmp_path: Path) -> None:
                 while not (items := await _read(reader, PK, receipt.index)):  # noqa: ASYNC110 - of another process
                     await asyncio.sleep(0.05)
             assert (items[0].body, bool(items[0].wrap)) == (bulletin.body, True)
-            await until(lambda: all(is_witnessed(one) for one in pair.nodes.values()), 60)
+            await until(lambda: all(is_witnessed(one) for one in pair.nodes.values()))
             assert await node.stop() == 0
         await newcomer.node("fsck")
 

@@ -88,7 +88,7 @@ async def test_a_stream_brings_both_ledgers(tmp_path: Path) -> None:
         bulletin = pair.world.bulletin(sender="cn-embassy", to=("cn-liaison", "pk-liaison"), created=now_ms())
         await said_at(pair.nodes["CN"], "cn-embassy/desk", bulletin)
         found = dict.fromkeys(ORIGINS.values(), 0)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             async for page in pages:
                 for part in page:
                     found[part.head.origin] += len(bulletins_in(part))
@@ -353,7 +353,7 @@ async def test_a_bulletin_is_witnessed_by_the_other_nation(tmp_path: Path) -> No
         await said_at(pair.nodes["PK"], "pk-liaison/desk", submission)
         path = f"/v1/bulletins/{format_id('pk-liaison', Bulletin.decode(submission.statement).header.id)}"
         async with logged_in(pair.nodes["PK"], "pk-liaison/desk") as sender:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while (await sender.json("GET", path))["witnessed_by"] != [CN]:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         async with logged_in(pair.nodes["CN"], "cn-liaison/desk") as reader:

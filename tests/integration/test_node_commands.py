@@ -41,7 +41,7 @@ def command(home: Path, *arguments: str, passphrase: Path | None = None) -> subp
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
         env=environment,
         stdin=subprocess.DEVNULL,
     )
@@ -244,7 +244,7 @@ async def test_backup_and_restore(home: Path, world: World, tmp_path: Path) -> N
         assert (await typed(home, "backup", str(backup)))[0] == 2  # it never overwrites one
         lost = world.bulletin(created=now_ms())
         receipt = await post(sender, lost)
-        async with wire_to(node, world, "pk-auditor/desk") as auditor, asyncio.timeout(30):
+        async with wire_to(node, world, "pk-auditor/desk") as auditor, asyncio.timeout(120):
             while (
                 await export_ledger(Copy(auditor), Archive(export), bodies=True, progress=lambda *_: None)
             ).size <= receipt.index:
@@ -312,7 +312,7 @@ async def test_status_tells_of_the_witnesses(home: Path) -> None:
     key = cosigner_keys("w.example/one").vkeys()[0].encode()
     file = policies / f"{hashlib.sha256(ORIGINS['PK'].encode()).hexdigest()}.policy"
     file.write_text(f"witness one {key} http://127.0.0.1:{free_port()}\nquorum none\n")
-    async with NodeProcess(home), asyncio.timeout(60):
+    async with NodeProcess(home), asyncio.timeout(300):
         told: dict[str, Any] = {"witnesses": [{"error": None}]}
         while not all(witness["error"] for witness in told["witnesses"]):
             told = json.loads((await typed(home, "status", "--json"))[1])

@@ -235,7 +235,7 @@ async def _next_news(two: TwoLedgers, pages: object) -> int:
 
     telling = asyncio.create_task(tell())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             return await anext(pages)  # type: ignore[call-overload, no-any-return]
     finally:
         telling.cancel()

@@ -13,7 +13,7 @@ from tests.support.transcript import README, Terminal, Typed, section, typed_in
 PORTS = ("8440", "8441", "9440", "9441")
 COMMANDS_MIN = 45
 FIRST_HOURS = ("For an officer", "For a system", "For an auditor", "For a custodian", "For an operator")
-pytestmark = pytest.mark.timeout(400)  # the set-up alone is fifty processes
+pytestmark = pytest.mark.timeout(1800)  # the set-up alone is fifty processes
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ async def raw_stream(
 
 
 async def next_part(reader: aiohttp.ClientWebSocketResponse) -> Part:
-    message = await reader.receive(timeout=30)
+    message = await reader.receive(timeout=120)
     assert message.type is WSMsgType.BINARY, message
     (part,) = decode_page(message.data)
     return part
@@ -65,7 +65,7 @@ async def next_part(reader: aiohttp.ClientWebSocketResponse) -> Part:
 async def ended(reader: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str]:
     """The close code and reason, whatever came before."""
     while True:
-        message = await reader.receive(timeout=30)
+        message = await reader.receive(timeout=120)
         if message.type is WSMsgType.CLOSE:
             return message.data, str(message.extra)
         assert message.type is WSMsgType.BINARY, message

@@ -89,7 +89,7 @@ async def until_ended(stream: aiohttp.ClientWebSocketResponse) -> tuple[list[Rec
     """Everything that is answered, then the close code and reason."""
     answers: list[Receipt | Problem] = []
     while True:
-        message = await stream.receive(timeout=30)
+        message = await stream.receive(timeout=120)
         if message.type is WSMsgType.CLOSE:
             return answers, message.data, str(message.extra)
         assert message.type is WSMsgType.BINARY, message

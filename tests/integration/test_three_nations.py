@@ -17,7 +17,6 @@ from tests.support.world import origin_of, signing_key
 
 PK, CN, TJ = (origin_of(nation) for nation in NATIONS)
 EVERYONE = "Restricted//REL CHN, PAK, TJK"
-SECONDS_MAX = 60
 
 
 def _officer(three: Three, agency: str) -> Officer:
@@ -54,7 +53,7 @@ async def test_a_bulletin_is_opened_and_acknowledged_in_both_other_nations(tmp_p
             line["detail"].split(",")[0] for line in (await tj("doctor", "--json")).lines if line["check"] == "ledger"
         ]
         assert sorted(ledgers) == sorted([PK, CN, TJ])
-        await until(lambda: all(is_witnessed(node) for node in three.nodes.values()), 60)
+        await until(lambda: all(is_witnessed(node) for node in three.nodes.values()))
         auditor, one_node = _officer(three, "tj-auditor"), three.nodes["CN"].config.url
         for sources in ((one_node,), ()):
             verdict = (await auditor("audit", "verify", "--json", *sources)).lines[-1]
@@ -105,7 +104,7 @@ async def test_a_statement_is_copied_once_into_each_ledger_though_a_node_was_awa
             suspension = three.world.suspension("tj-auditor", created=now_ms())
             await enter(three.nodes["TJ"], "tj-custodian-1", suspension)
             await until(lambda: _counts(three, bundle, revocation, suspension) == {(1, 1, 1)})
-            await until(lambda: all(is_witnessed(node) for node in three.nodes.values()), 60)
+            await until(lambda: all(is_witnessed(node) for node in three.nodes.values()))
             await three.level()
             assert _counts(three, bundle, revocation, suspension) == {(1, 1, 1)}
             for node in three.nodes.values():

@@ -21,7 +21,7 @@ from tests.support.world import ORIGINS
 
 PK, CN = ORIGINS["PK"], ORIGINS["CN"]
 POST = ("post", "--feed", "convoys", "--label", "Restricted//REL CHN, PAK", "--status", "exercise", "--json")
-SECONDS_MAX = 30
+SECONDS_MAX = 180
 
 
 def _officer(folder: Path, pair: Pair, agency: str) -> Officer:

@@ -40,7 +40,7 @@ from tests.support.world import ORIGINS, node_keys
 
 NAME = "w.example/one"
 LOG = SubmittingLog.of(log_signer("xx.example/ledger"))
-SECONDS = 60
+SECONDS = 180
 
 
 def policy_of(log: SubmittingLog) -> str:
@@ -88,18 +88,23 @@ class WitnessProcess:
         self.launch()
         assert self.process is not None
         try:
-            async with aiohttp.ClientSession(self.url, connector=connector) as http, asyncio.timeout(SECONDS):
-                while True:
-                    assert self.process.poll() is None, self.log.read_text()
-                    try:
-                        await http.get("/")
-                        break
-                    except aiohttp.ClientError:
+            async with aiohttp.ClientSession(self.url, connector=connector) as http:
+                async with asyncio.timeout(SECONDS):
+                    while not await self._answers(http):  # noqa: ASYNC110 - of another process
                         await asyncio.sleep(0.02)
                 yield http
         finally:
             self.process.kill()
             self.process.wait()
+
+    async def _answers(self, http: aiohttp.ClientSession) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            async with http.get("/"):
+                return True
+        except aiohttp.ClientError:
+            return False
 
     async def stop(self) -> int:
         assert self.process is not None
@@ -210,6 +215,7 @@ async def test_a_witness_speaks_tls_as_a_node_does(tmp_path: Path) -> None:
         _, writer = await asyncio.open_connection(host, int(port), ssl=context)
         assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
         writer.close()
+        await writer.wait_closed()
 
 
 async def test_mistakes_are_one_line(witness: WitnessProcess, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Held:
         if self.failure is None:
             self._storage.append(*rows)
         self.done = True
-        assert self.go.wait(20)
+        assert self.go.wait(120)
         failure, self.failure = self.failure, None
         if failure is not None:
             raise failure
@@ -66,7 +66,7 @@ async def _release(node: Node, *receipts: asyncio.Future[Receipt]) -> list[Any]:
     await asyncio.sleep(0.05)
     assert not any(receipt.done() for receipt in receipts)
     node.storage.go.set()  # type: ignore[attr-defined]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         return await asyncio.gather(*receipts, return_exceptions=True)
 
 
@@ -76,7 +76,7 @@ async def test_the_next_group_is_judged_meanwhile_and_follows(node: Node, world:
     next_ones = [node.writer.submit(world.bulletin(created=node.clock())) for _ in range(40)]
     late = node.writer.submit(world.bulletin(created=node.clock() - 7_200_000, expires=node.clock() - 1))
     with pytest.raises(Problem, match="expired"):  # told at once, though the disk is busy
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await late
     receipts = await _release(node, first, *next_ones)
     assert [receipt.index for receipt in receipts] == list(range(size, size + 41))
@@ -111,7 +111,7 @@ async def test_what_is_badly_signed_holds_nobody_up(node: Node, world: World) ->
     bad = node.writer.submit(replace(good, signatures=encode_signatures((forged,))))
     true = node.writer.submit(good)
     with pytest.raises(Problem, match="does not verify"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await bad
     _, receipt = await _release(node, first, true)
     assert isinstance(receipt, Receipt)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -39,14 +38,15 @@ class Link:
                 writer.write(data)
             writer.close()
 
-        with contextlib.suppress(OSError):
-            _, pending = await asyncio.wait(
-                [asyncio.create_task(up()), asyncio.create_task(down())], return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in pending:
+        ways = [asyncio.create_task(up()), asyncio.create_task(down())]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in ways:
                 task.cancel()
-        writer.close()
-        back.close()
+            writer.close()
+            back.close()
+            await asyncio.gather(*ways, return_exceptions=True)
 
 
 @asynccontextmanager

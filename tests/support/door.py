@@ -14,6 +14,8 @@ from protocol.problem import Problem
 from protocol.treehead import Receipt
 from tests.support.world import signing_key
 
+SECONDS_MAX = 120  # for what takes a second or two, on a machine that has other things to do
+
 
 @contextlib.asynccontextmanager
 async def logged_in(node: Node, who: str, checkpoint: str = "") -> AsyncIterator[Wire]:
@@ -49,7 +51,7 @@ async def refusal(wire: Wire, submission: Submission) -> Problem:
     return answer
 
 
-async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+async def until(condition: Callable[[], bool], seconds: float = SECONDS_MAX) -> None:
     """Wait until something holds that nothing announces; fail if it does not come to."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - a condition of the program, not of this test

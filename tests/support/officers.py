@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import fcntl
 import json
 import os
@@ -17,7 +18,7 @@ from typing import Any
 from tests.support.live import PASSPHRASE, seat_home
 from tests.support.world import World
 
-_SECONDS_MAX = 60
+_SECONDS_MAX = 180
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Officer:
 
 def _converse(terminal: int, answers: dict[str, str]) -> str:
     """Read until the other side ends; a question that comes again after its last letter is not answered."""
-    said, asked = "", 0
+    said, asked, letters = "", 0, codecs.getincrementaldecoder("utf-8")("replace")
     while True:
         try:
             piece = os.read(terminal, 4096)
@@ -101,7 +102,7 @@ def _converse(terminal: int, answers: dict[str, str]) -> str:
             return said
         if not piece:
             return said
-        said += piece.decode(errors="replace")
+        said += letters.decode(piece)  # which may end in the middle of one
         for question, answer in answers.items():
             at = said.find(question, asked)
             if at >= 0 and said.find(": " if question.endswith(":") else "[y/N]", at) >= 0 and answer:

@@ -24,7 +24,7 @@ from tests.support.live import PASSPHRASE, now_ms
 from tests.support.world import World, admit, origin_of, seed, signing_key
 
 _CHEAP_MEMORY_BYTES = 64 * 1024  # Argon2id for a passphrase of nobody
-_SECONDS_TO_START = 60
+_SECONDS_TO_START = 180
 _POLL_SECONDS = 0.02
 
 
@@ -151,7 +151,7 @@ class NodeProcess:
 
 
 def _describe(url: str) -> dict[str, Any]:
-    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
         connection.request("GET", "/v1/node")
         described: dict[str, Any] = json.load(connection.getresponse())
     return described

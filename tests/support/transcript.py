@@ -86,7 +86,7 @@ class Terminal:
         assert self._bash.stdin
         self._bash.stdin.close()
         try:
-            self._bash.wait(20)
+            self._bash.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self._bash.pid, signal.SIGKILL)
             self._bash.wait()
