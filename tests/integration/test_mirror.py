@@ -274,8 +274,10 @@ async def test_a_node_holds_a_relation_against_what_it_mirrors(tmp_path: Path) -
             async with logged_in(cn, f"{sender}/desk") as wire:
                 if code:
                     assert (await refusal(wire, answer)).code == code
-                else:
-                    await post(wire, answer)
+                    assert cn.mirrors.accepted(PK, asked.index) == entry
+                    pair.mirror("CN")._refused.add(asked.index)
+                    assert cn.mirrors.accepted(PK, asked.index) is None
+                await post(wire, answer)
 
 
 @pytest.mark.parametrize("closed", [False, True])
