@@ -143,11 +143,6 @@ class Mirror:
         exchange = self._replay.exchange
         return replace(exchange, versions={**self._known(), **exchange.versions})
 
-    @property
-    def flagged(self) -> list[Flag]:
-        """Every entry that breaks a rule."""
-        return self.storage.flags()
-
     def is_refused(self, index: int) -> bool:
         """Whether the entry there has no effect."""
         return index in self._refused

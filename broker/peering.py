@@ -164,6 +164,6 @@ class Peering:
             "lag_entries": lag,
             "lag_s": round(max(0, self._node.clock() - mirror.time) / 1000, 1) if lag else 0.0,
             "checkpoint": mirror.published.size if mirror.published else 0,
-            "flagged": len(mirror.flagged),
+            "flagged": mirror.storage.flag_count(),
             "heard": self.heard or None,
         }

@@ -92,6 +92,11 @@ class MirrorStorage(SqliteStorage):
         rows = self._rows("SELECT idx, name, step, detail, effect FROM flag ORDER BY idx")
         return [Flag(index, name, step, detail, bool(effect)) for index, name, step, detail, effect in rows]  # type: ignore[arg-type]
 
+    def flag_count(self) -> int:
+        """How many there are: a peer may have earned many, and this is asked at every look at it."""
+        ((count,),) = self._rows("SELECT count(*) FROM flag")
+        return count  # type: ignore[return-value]
+
     def mirrored(self) -> tuple[bytes, int]:
         """The newest head, and the latest time of any entry; empty and 0 at the beginning."""
         rows = self._rows("SELECT head, time FROM mirrored")

@@ -76,7 +76,7 @@ async def test_a_clock_that_goes_wrong_while_a_peer_is_followed(tmp_path: Path, 
         both.desks[ahead].seal(2)
         await both.desks[ahead].drain()
         await until(lambda: "clock-skew" in _told(pair.nodes[behind]))
-        assert (pair.mirror(behind).size, pair.mirror(behind).flagged) == (size, [])
+        assert (pair.mirror(behind).size, pair.mirror(behind).storage.flags()) == (size, [])
         clock.wrong_by_ms = 0
         await both.finish()
 
@@ -141,7 +141,7 @@ async def test_a_clearance_that_was_lowered_while_the_link_was_cut(tmp_path: Pat
             assert (item.withheld, item.body) == ("clearance-too-low", None)
             with pytest.raises(Declined, match="withheld"):
                 await reader.body(Bulletin.decode(Entry.decode(item.entry).statement).body)
-        assert pair.mirror("CN").flagged == []
+        assert pair.mirror("CN").storage.flags() == []
         await both.finish()
 
 

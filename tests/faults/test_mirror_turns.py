@@ -111,7 +111,7 @@ async def test_lies_that_hang_on_each_other_cost_two_passes(site: Site, monkeypa
     monkeypatch.setattr(Replay, "step", counted)
     await site.take(part)
     assert steps == 2 * len(entries)
-    assert [flag.name for flag in site.mirror.flagged] == ["bad-signature"] * 24
+    assert [flag.name for flag in site.mirror.storage.flags()] == ["bad-signature"] * 24
     header = Bulletin.decode(good.statement).header
     assert site.mirror.storage.first(header.sender, header.id) is not None
 

@@ -67,7 +67,7 @@ async def test_it_gets_the_rest_from_the_peers_mirror_and_signs_again(past: Past
         assert cn.evidence.all() == []
         mirror = cn.mirrors.get(PK)
         assert mirror is not None
-        assert mirror.flagged == []
+        assert mirror.storage.flags() == []
         await require_clean(past.folder, past.world, {"PK": pk, "CN": cn})
 
 

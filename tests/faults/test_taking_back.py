@@ -88,7 +88,7 @@ async def test_what_only_the_senders_have_is_taken_back_as_it_was_promised(past:
             mirror = cn.mirrors.get(PK)
             assert mirror is not None
             await until(lambda: mirror.head.size == len(past.entries))
-            assert [*cn.evidence.all(), *mirror.flagged] == []
+            assert [*cn.evidence.all(), *mirror.storage.flags()] == []
             async with past.client("cn-liaison", "CN") as other:
                 await other.sync()
                 titles = {held.content.versions[0].title for held in other.state.bulletins() if held.content}

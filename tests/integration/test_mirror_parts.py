@@ -54,7 +54,7 @@ async def test_every_entry_is_held_with_what_its_agencies_need(site: Site) -> No
     assert storage.wraps(abroad.index) == site.ledger.storage.wraps(abroad.index)
     assert storage.body(at_home.index) is None
     assert storage.wraps(at_home.index) == []
-    assert site.mirror.flagged == []
+    assert site.mirror.storage.flags() == []
 
 
 async def test_a_large_body_is_fetched(site: Site) -> None:
@@ -117,7 +117,7 @@ async def test_a_restart_goes_on_where_the_mirror_ended(site: Site) -> None:
     site.post(site.world.bulletin())
     await site.take()
     assert again.size == site.ledger.tree.size
-    assert again.flagged == []
+    assert again.storage.flags() == []
 
 
 async def test_a_checkpoint_is_kept_with_its_cosignatures(site: Site) -> None:
@@ -270,7 +270,7 @@ async def test_a_store_that_fails_leaves_the_mirror_as_it_was(site: Site, monkey
     monkeypatch.setattr(site.mirror.storage, "append_mirrored", real)
     await site.take()
     assert site.mirror.exchange == site.ledger.exchange
-    assert site.mirror.flagged == []
+    assert site.mirror.storage.flags() == []
 
 
 # What is kept, flagged, and never delivered
@@ -297,7 +297,7 @@ async def test_a_bulletin_that_the_judge_refuses_is_flagged_with_its_step(site: 
         sender="pk-site-security", label=site.world.header().label.replace(classification="Secret")
     )
     index = await refused_index(site, entry_of(site, refused.kind, refused.statement, refused.signatures))
-    (flag,) = site.mirror.flagged
+    (flag,) = site.mirror.storage.flags()
     assert (flag.index, flag.step, flag.effect) == (index, 3, False)
     assert site.mirror.storage.deliveries("cn-liaison", index, index + 1, 9) == []
     assert site.mirror.storage.deliveries(None, index, index + 1, 9) == [index]
@@ -315,7 +315,7 @@ async def test_a_signature_that_does_not_hold_is_found_among_many(site: Site) ->
     entries = [entry_of(site, s.kind, s.statement, s.signatures) for s in (good, lying)]
     entries.insert(1, entry_of(site, bad.kind, bad.statement, bytes(broken)))
     index = await refused_index(site, *entries)
-    flags = {flag.index - index: (flag.name, flag.step) for flag in site.mirror.flagged}
+    flags = {flag.index - index: (flag.name, flag.step) for flag in site.mirror.storage.flags()}
     assert flags == {1: ("bad-signature", 8), 2: ("wrong-signer", 4)}
     header = Bulletin.decode(bad.statement).header
     assert site.mirror.storage.first(header.sender, header.id) is None
@@ -326,12 +326,12 @@ async def test_what_is_no_entry_is_flagged_and_the_ledger_goes_on(site: Site) ->
     """(2) Bytes of any sort; a restart changes nothing. SPEC 11.9.3."""
     await site.take()
     index = await refused_index(site, b"\x00\x01garbage")
-    assert [(flag.index, flag.name) for flag in site.mirror.flagged] == [(index, "entry-form")]
+    assert [(flag.index, flag.name) for flag in site.mirror.storage.flags()] == [(index, "entry-form")]
     site.reopen()
     assert site.mirror.is_refused(index)
     following = site.world.bulletin()
     await refused_index(site, entry_of(site, following.kind, following.statement, following.signatures))
-    assert len(site.mirror.flagged) == 1
+    assert len(site.mirror.storage.flags()) == 1
 
 
 async def test_governance_that_is_refused_goes_to_everyone_and_has_no_effect(site: Site) -> None:
@@ -348,7 +348,7 @@ async def test_governance_that_is_refused_goes_to_everyone_and_has_no_effect(sit
         following.kind, following.statement, following.signatures, site.now, Link(Kind.REVOCATION, index)
     ).encode()
     await refused_index(site, data)
-    assert [flag.index for flag in site.mirror.flagged] == [index]
+    assert [flag.index for flag in site.mirror.storage.flags()] == [index]
 
 
 @pytest.mark.parametrize("ahead_ms, flagged", [(SKEW_MS, []), (SKEW_MS + DAY_MS + 1, ["time-ahead"])])
@@ -358,7 +358,7 @@ async def test_an_entry_far_ahead_of_this_clock_is_flagged(site: Site, ahead_ms:
     bulletin = site.world.bulletin(expires=site.now + 3 * DAY_MS)
     entry = entry_of(site, bulletin.kind, bulletin.statement, bulletin.signatures, time=site.now + ahead_ms)
     index = await refused_index(site, entry)
-    assert [flag.name for flag in site.mirror.flagged] == flagged
+    assert [flag.name for flag in site.mirror.storage.flags()] == flagged
     header = Bulletin.decode(bulletin.statement).header
     assert site.mirror.storage.first(header.sender, header.id) is not None
     assert site.mirror.storage.deliveries("cn-liaison", index, index + 1, 9) == ([] if flagged else [index])
@@ -374,11 +374,11 @@ async def test_an_entry_ahead_of_this_clock_is_taken_when_its_time_has_come(site
     for _ in range(2):
         with pytest.raises(PartRefused, match="clock-skew"):
             await site.take(part)
-        assert (site.mirror.size, site.mirror.flagged) == (index, [])
+        assert (site.mirror.size, site.mirror.storage.flags()) == (index, [])
         site.now += ahead_ms - SKEW_MS - 1
     site.now += 1
     await site.take(part)
-    assert site.mirror.flagged == []
+    assert site.mirror.storage.flags() == []
     assert site.mirror.storage.deliveries("cn-liaison", index, index + 1, 9) == [index]
 
 
@@ -402,10 +402,10 @@ async def test_an_entry_from_before_a_checkpoint_without_it_is_flagged(site: Sit
     first = site.mirror.size
     await site.take(part)
     if late:
-        assert [(flag.index, flag.name) for flag in site.mirror.flagged] == [(first + 1, "entry-form")]
+        assert [(flag.index, flag.name) for flag in site.mirror.storage.flags()] == [(first + 1, "entry-form")]
         assert site.served(first) == [first, first + 3]
         await site.take(part.replace(items=(), checkpoint=note))
-    flags = [(flag.index - first, flag.name, flag.effect) for flag in site.mirror.flagged]
+    flags = [(flag.index - first, flag.name, flag.effect) for flag in site.mirror.storage.flags()]
     assert flags == [(0, "backdated", True), (1, "entry-form", False), *((at, "backdated", True) for at in (2, 3))]
     assert site.served(first) == [first + 3]
     assert site.mirror.storage.deliveries("pk-site-security", first, first + 4, 9) == [first + 3]
@@ -422,10 +422,10 @@ async def test_a_checkpoint_signed_anew_shows_backdated_entries_too(site: Site) 
     backdated = entry_of(site, bulletin.kind, bulletin.statement, bulletin.signatures)
     part, first = forged(site, backdated), site.mirror.size
     await site.take(part)
-    assert site.mirror.flagged == []
+    assert site.mirror.storage.flags() == []
     site.now += SKEW_MS + 1000
     await site.take(part.replace(items=(), checkpoint=site.publish()))
-    assert [(flag.index, flag.name) for flag in site.mirror.flagged] == [(first, "backdated")]
+    assert [(flag.index, flag.name) for flag in site.mirror.storage.flags()] == [(first, "backdated")]
 
 
 @pytest.mark.parametrize("what", ["body", "wraps", "both"])
@@ -437,7 +437,7 @@ async def test_a_body_or_wraps_that_were_not_signed_are_as_good_as_missing(site:
     body = b"another" if what in {"body", "both"} else last.body
     wrap = bytes(len(last.wrap or b"")) if what in {"wraps", "both"} else last.wrap
     await site.take(part.replace(items=(*part.items[:-1], last.replace(body=body, wrap=wrap))))
-    assert site.mirror.flagged == []
+    assert site.mirror.storage.flags() == []
     assert site.mirror.storage.body(receipt.index) is None
     assert site.mirror.storage.wraps(receipt.index) == []
 
@@ -482,7 +482,7 @@ async def test_a_mirror_says_what_the_ledger_says(site: Site) -> None:
     while site.mirror.size < site.ledger.tree.size:
         await site.take(site.part(limit=3))
     assert site.mirror.exchange == site.ledger.exchange
-    assert site.mirror.flagged == []
+    assert site.mirror.storage.flags() == []
     for index in range(site.mirror.size):
         assert site.mirror.storage.entry(index) == site.ledger.storage.entry(index)
 

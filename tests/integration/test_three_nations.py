@@ -108,7 +108,7 @@ async def test_a_statement_is_copied_once_into_each_ledger_though_a_node_was_awa
             await three.level()
             assert _counts(three, bundle, revocation, suspension) == {(1, 1, 1)}
             for node in three.nodes.values():
-                assert [mirror.flagged for mirror in node.mirrors] == [[], []]
+                assert [mirror.storage.flags() for mirror in node.mirrors] == [[], []]
                 assert node.ledger.exchange.is_revoked("pk-liaison", signing_key("pk-liaison/duty").public.key_id)
 
 
