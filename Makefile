@@ -17,11 +17,12 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 
 venv: $(STAMP)
 
+# --clear: what another Python, or an older lock, left there would be found first.
 # Debian's pip 23.0 refuses an editable install together with hashes, hence two steps; the second fetches nothing.
 $(STAMP): pyproject.toml requirements.lock requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11' >&2; exit 2; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(PIP) install --quiet --no-deps --require-hashes -r requirements-dev.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
