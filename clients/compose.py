@@ -17,6 +17,7 @@ from typing import Any
 from clients.choices import one_of
 from clients.drafts import Draft
 from clients.errors import Declined, UsageError
+from keys.judge import why_not_reader
 from protocol import limits, names, text
 from protocol.content import MICRODEGREES, Attachment, Content, Place, Point, Version, grade
 from protocol.directory import Directory
@@ -24,7 +25,6 @@ from protocol.errors import Malformed, ProtocolError
 from protocol.header import Relation
 from protocol.label import Label
 from protocol.labeltext import parse_label
-from protocol.parties import Agency
 from protocol.times import DAY_MS, format_time
 
 EXPIRES_DAYS_DEFAULT = 7
@@ -308,16 +308,12 @@ def _recipients(order: Order, directory: Directory, agency: str, label: Label) -
     if wanted:
         return feed, tuple(wanted)
     members = [directory.by_agency[name] for name in directory.by_feed[feed].members if name != agency]
-    denied = {member.id: _why_denied(directory, label, member) for member in members}
+    denied = {member.id: why_not_reader(directory, label, member) for member in members}
     admitted = [name for name, reason in denied.items() if reason is None]
     if not admitted:
         told = ", ".join(f"{name} ({reason})" for name, reason in denied.items()) or "it has no other member"
         raise Declined(f"nobody in {feed} may read it under this label: {told}", "change the label, or --feed")
     return feed, tuple(sorted(admitted))
-
-
-def _why_denied(directory: Directory, label: Label, member: Agency) -> str | None:
-    return "role-missing" if "subscribe" not in member.roles else directory.why_denied(label, member)
 
 
 def _only_feed(directory: Directory, members: list[str]) -> str:

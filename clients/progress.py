@@ -12,7 +12,7 @@ from typing import Any
 
 from clients.clock import now_ms
 from clients.state import Held, State
-from protocol.header import ENDINGS, Header
+from keys.judge import why_not_related
 from protocol.policy import Policy
 from protocol.statements import ACKNOWLEDGED
 
@@ -91,14 +91,6 @@ class Progress:
         return self.superseded_by is not None or (self.held.header.expires <= now_ms() and not self.must_confirm)
 
 
-def _may(kind: str, header: Header, target: Header) -> bool:
-    """Whether a bulletin may be so related to another: step (7), which a judge of another ledger could not tell."""
-    if kind in ENDINGS:
-        return (header.sender, header.status) == (target.sender, target.status)
-    asked = target.is_sent_to(header.sender)
-    return asked if kind == "answers" else asked or header.sender == target.sender
-
-
 def _left_out(held: Held, by: Sequence[Held]) -> tuple[str, ...]:
     """Who had ``held`` and was sent none of what ended it; nobody where nothing did.
 
@@ -147,7 +139,9 @@ class Book:
         """Bulletins that name this one, by its own hash, with a relation of ``kind`` that they may have to it."""
         related = self._state.related(held.origin, held.index)
         found = [self._state.bulletin_at(r.origin, r.index) for r in related if (r.kind, r.leaf) == (kind, held.leaf)]
-        return [other for other in found if other is not None and _may(kind, other.header, held.header)]
+        return [
+            other for other in found if other is not None and why_not_related(other.header, kind, held.header) is None
+        ]
 
     def _answers(self, held: Held) -> list[Held]:
         return self._related(held, "answers")
@@ -156,7 +150,11 @@ class Book:
         """What a bulletin says it ends; of what is held here only where it may, by place of what is not."""
         for relation in held.header.relations:
             target = self._state.bulletin_at(relation.origin, relation.index) if relation.kind == kind else None
-            if target is not None and target.leaf == relation.leaf and _may(kind, held.header, target.header):
+            if (
+                target is not None
+                and target.leaf == relation.leaf
+                and why_not_related(held.header, kind, target.header) is None
+            ):
                 yield target.header.name
             elif target is None and relation.kind == kind:
                 yield f"{relation.origin}#{relation.index}"

@@ -24,9 +24,10 @@ from keys.case import NOT_SENT_TO_ME, Accepted, Case, First, Lookup, NotSentToMe
 from keys.exchange import Exchange, HeldBundle
 from keys.governance import judge_directory, judge_key_bundle, judge_revocation, judge_suspension
 from protocol import limits
+from protocol.directory import Directory
 from protocol.errors import ProtocolError
 from protocol.header import ENDINGS, SUITES, Header, Relation
-from protocol.label import why_denied
+from protocol.label import Label, why_denied
 from protocol.parties import Agency
 from protocol.signing import decode_signatures
 from protocol.statements import (
@@ -51,7 +52,9 @@ __all__ = [
     "apply",
     "judge",
     "judge_related",
+    "why_not_reader",
     "why_not_recipient",
+    "why_not_related",
     "why_not_sent",
 ]
 
@@ -161,9 +164,12 @@ def why_not_recipient(exchange: Exchange, header: Header, name: str) -> str | No
         return "agency-suspended"
     if feed is None or name not in feed.members:
         return "feed-not-joined"
-    if "subscribe" not in agency.roles:
-        return "role-missing"
-    return directory.why_denied(header.label, agency)
+    return why_not_reader(directory, header.label, agency)
+
+
+def why_not_reader(directory: Directory, label: Label, agency: Agency) -> str | None:
+    """Why step (5) keeps an agency from what is under ``label`` on any feed of its own; None if it does not."""
+    return "role-missing" if "subscribe" not in agency.roles else directory.why_denied(label, agency)
 
 
 def why_not_sent(exchange: Exchange, header: Header, name: str, time: int) -> str | None:
@@ -197,21 +203,33 @@ def judge_related(exchange: Exchange, header: Header, kind: str, target: Header,
 
     The judge itself sees only targets in its own ledger: a node that mirrors another one asks this of those too.
     """
+    wrong = why_not_related(header, kind, target)
+    if wrong is not None:
+        raise Refused(7, *wrong)
     if kind in ENDINGS:
-        if target.sender != header.sender:
-            raise Refused(7, "not-yours", f"only {target.sender} {kind} its bulletin")
-        if target.status != header.status:
-            raise Refused(7, "status-differs", f"{header.status} does nothing to what is {target.status}")
         missed = [r.agency for r in target.recipients if not header.is_sent_to(r.agency)]
         missed = [name for name in missed if why_not_sent(exchange, target, name, time) is None]
         if missed:
             detail = f"{', '.join(missed)} had the first and must have this"
             raise Refused(7, "recipient-left-out", detail, None, tuple(missed))
+
+
+def why_not_related(header: Header, kind: str, target: Header) -> tuple[str, str] | None:
+    """Why step (7) keeps a bulletin from what it says it does to ``target``: code and words; None if it does not.
+
+    Whoever holds a target in another ledger asks this before it has any effect.
+    """
+    if kind in ENDINGS:
+        if target.sender != header.sender:
+            return "not-yours", f"only {target.sender} {kind} its bulletin"
+        if target.status != header.status:
+            return "status-differs", f"{header.status} does nothing to what is {target.status}"
     elif kind == "answers":
         if not target.is_sent_to(header.sender):
-            raise Refused(7, "not-asked", f"{header.sender} was not asked by {target.name}")
+            return "not-asked", f"{header.sender} was not asked by {target.name}"
     elif header.sender != target.sender and not target.is_sent_to(header.sender):
-        raise Refused(7, "not-yours", f"{header.sender} has no part in {target.name}")
+        return "not-yours", f"{header.sender} has no part in {target.name}"
+    return None
 
 
 def _target(case: Case, origin: str, index: int, leaf: bytes) -> Header | None:
