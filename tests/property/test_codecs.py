@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keys.card import make_card
+from keys.evidence import Evidence, Placed
 from protocol import canonical, names, padding, text
+from protocol.addcheckpoint import decode_lines, decode_size, encode_lines, encode_size
 from protocol.canonical import encode
 from protocol.card import decode_card
 from protocol.content import Content
@@ -23,6 +25,7 @@ from protocol.label import Clearance, Equivalence, Label, why_denied
 from protocol.labeltext import format_label, parse_label
 from protocol.login import Login, decode_signed, encode_signed
 from protocol.merkle import EMPTY_ROOT
+from protocol.note import Note
 from protocol.page import Item, Part, decode_page, encode_page, format_cursor, parse_cursor
 from protocol.policy import Policy
 from protocol.problem import Problem
@@ -33,7 +36,9 @@ from protocol.statements import Kind, decode
 from protocol.stream import Answers, decode_answers
 from protocol.strictjson import dumps, loads
 from protocol.times import format_time, parse_time
+from protocol.tlogproof import TlogProof
 from protocol.treehead import BareReceipt, Receipt, TreeHead
+from tests.support.operator import signed_checkpoint
 from tests.support.world import CONTENT, ORIGINS, World, first_directory, kem_key, signing_key
 
 H = bytes(range(32))
@@ -44,6 +49,8 @@ HEAD = TreeHead(H, ORIGINS["PK"], 9, EMPTY_ROOT, 5, SIGNATURE)
 ENTRY = Entry(Kind.BULLETIN, BULLETIN.statement, BULLETIN.signatures, 5, Link(Kind.DIRECTORY, 0))
 PART = Part(HEAD, (Item(3, ENTRY.encode(), (H,), b"wrap", b"body"),), "checkpoint\n", (), 9)
 FIRST = first_directory()
+CHECKPOINT = signed_checkpoint(9, EMPTY_ROOT, 5)
+PLACED = Placed(0, ENTRY.encode(), (H,))
 
 
 def _recoded(kind: Kind) -> Callable[[bytes], bytes]:
@@ -93,10 +100,17 @@ CODECS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
         write_signature(SIGNATURE, H, "pk-custodian-1"),
         lambda data: write_signature(read_signature(data, H), H, json.loads(data)["signer"]),
     ),
+    "evidence": (
+        Evidence(ENTRY.encode(), TlogProof(3, (H,), CHECKPOINT), (PLACED,), (PLACED,), (b"{}",)).encode(),
+        lambda data: Evidence.decode(data).encode(),
+    ),
+    "cosignatures": (encode_lines(Note.parse(CHECKPOINT).lines), lambda data: encode_lines(decode_lines(data))),
+    "size": (encode_size(2**40), lambda data: encode_size(decode_size(data))),
     "JSON": (dumps({"a": [1, "b", {"c": None}]}), lambda data: dumps(loads(data, 10_000))),
     "padding": (padding.pad(b"content"), lambda data: padding.pad(padding.unpad(data))),
 }
-MSGPACK = sorted(set(CODECS) - {"directory", "card", "signature file", "JSON", "padding"})
+OTHER_THAN_MSGPACK = {"directory", "card", "signature file", "evidence", "cosignatures", "size", "JSON", "padding"}
+MSGPACK = sorted(set(CODECS) - OTHER_THAN_MSGPACK)
 TEXTS: dict[str, Callable[[str], str]] = {
     "id": lambda value: names.format_id(*names.parse_id(value)),
     "cursor": lambda value: format_cursor(parse_cursor(value)),

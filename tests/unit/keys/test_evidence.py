@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -12,24 +13,26 @@ from broker.fsck import Stored
 from keys.evidence import Evidence, Placed, check
 from protocol import merkle
 from protocol.checkpoint import Checkpoint
-from protocol.entry import Entry
+from protocol.entry import Entry, Link, Submission
 from protocol.errors import ProofFailed, ProtocolError
 from protocol.header import Relation
 from protocol.merkle import leaf_hash
 from protocol.note import Note
-from protocol.statements import GOVERNANCE
+from protocol.statements import GOVERNANCE, Kind
+from protocol.strictjson import dumps, loads
 from protocol.tlogproof import TlogProof
 from tests.support.altering import replace
+from tests.support.edits import edited
 from tests.support.operator import signed_checkpoint
 from tests.support.trees import memory
-from tests.support.world import NOW, ORIGINS, World, admit, node_keys, open_ledger
+from tests.support.world import NOW, ORIGINS, World, admit, node_keys, open_ledger, signing_key
 
 WORLD = World.found()
 
 
 @functools.cache
-def packed(*, cosigned: bool = False) -> Evidence:
-    """Of a bulletin that cancels another, in a ledger with a revocation and a second directory."""
+def ledger() -> tuple[tuple[bytes, ...], tuple[bytes, ...], int, int]:
+    """Entries, among them a revocation and a second directory; JSON; where a bulletin and its cancel stand."""
     with TemporaryDirectory() as folder:
         ledger = open_ledger(Path(folder), WORLD)
         with contextlib.closing(ledger.storage):
@@ -44,11 +47,18 @@ def packed(*, cosigned: bool = False) -> Evidence:
             admit(ledger, WORLD.bulletin())
         stored = Stored(Path(folder) / "pk-ledger.db")
         with contextlib.closing(stored.db):
-            entries = stored.entries(0, 100)
-            json = [
-                stored.directory(version.hash)
-                for version in (WORLD.directory, WORLD.with_directory(issued=NOW).directory)
-            ]
+            versions = (WORLD.directory, WORLD.with_directory(issued=NOW).directory)
+            json = [stored.directory(version.hash) for version in versions]
+            return tuple(stored.entries(0, 100)), tuple(one for one in json if one), first.index, index
+
+
+@functools.cache
+def packed(*, cosigned: bool = False, forge: Callable[[Entry], Entry] | None = None) -> Evidence:
+    """Of the cancel; with ``forge`` as an operator who has the log's keys makes it of another entry in its place."""
+    honest, json, first, index = ledger()
+    entries = list(honest)
+    if forge is not None:
+        entries[index] = forge(Entry.decode(entries[index])).encode()
     nodes = memory([leaf_hash(data) for data in entries])
     size = len(entries)
 
@@ -58,13 +68,12 @@ def packed(*, cosigned: bool = False) -> Evidence:
     note = signed_checkpoint(size, merkle.root(size, nodes), NOW // 1000)
     if cosigned:
         parsed = Note.parse(note)
-
         lines = node_keys("CN").cosigner.lines(Checkpoint.parse(parsed.text), NOW // 1000)
         note = Note(parsed.text, (*parsed.lines, *lines)).encode()
     kinds = [Entry.decode(data).kind for data in entries]
     governance = tuple(placed(at) for at in range(index) if kinds[at] in GOVERNANCE)
     proof = TlogProof(index, placed(index).path, note)
-    return Evidence(entries[index], proof, governance, (placed(first.index),), tuple(one for one in json if one))
+    return Evidence(entries[index], proof, governance, (placed(first),), json)
 
 
 def test_it_holds_and_says_what_it_rests_on() -> None:
@@ -132,7 +141,56 @@ def test_what_is_changed_or_left_out_fails(change: Callable[[Evidence], Evidence
         check(change(packed()), WORLD.pin)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}\n", b'{\n  "type": "khunjerab.evidence.v2"\n}\n'])
+def as_entry(entry: Entry, submission: Submission) -> Entry:
+    return replace(entry, kind=submission.kind, statement=submission.statement, signatures=submission.signatures)
+
+
+FORGED: dict[str, tuple[str, Callable[[Entry], Entry]]] = {
+    "a signature": (
+        "signature",
+        lambda e: replace(e, signatures=e.signatures[:-2] + bytes([e.signatures[-2] ^ 1, 0xC0])),
+    ),
+    "by a key of nobody": (
+        "key-not-in-force",
+        lambda e: as_entry(e, WORLD.bulletin(signer="nobody", key_id=signing_key("nobody").public.key_id)),
+    ),
+    "what is no bulletin": (
+        "not of a bulletin",
+        lambda e: as_entry(e, WORLD.suspension("cn-embassy")),
+    ),
+    "another link": ("governance-link", lambda e: replace(e, link=Link(Kind.DIRECTORY, 0))),
+}
+
+
+@pytest.mark.parametrize("told, forge", FORGED.values(), ids=FORGED.keys())
+def test_what_an_operator_forged_fails_though_the_log_signed_it(told: str, forge: Callable[[Entry], Entry]) -> None:
+    """Paths and checkpoint hold; the entry does not."""
+    with pytest.raises(ProofFailed, match=told):
+        check(packed(forge=forge), WORLD.pin)
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        ("type", "khunjerab.evidence.v2"),
+        ("extra", 1),
+        ("governance/0/extra", 1),
+        ("governance/1/index", 0),
+        ("governance", []),
+        ("directories", []),
+        ("directories", [""]),
+        ("directories", ["e31="]),  # of two spellings of these bytes, the other
+        ("directories", ["e30"]),
+        ("entry", 1),
+        ("entry", ...),
+    ],
+)
+def test_evidence_of_another_form_is_refused(place: str, value: Any) -> None:
+    with pytest.raises(ProtocolError):
+        Evidence.decode(dumps(edited(loads(packed().encode(), 10**6), place, value)))
+
+
+@pytest.mark.parametrize("data", [b"", b"{}\n"])
 def test_what_is_no_evidence_is_refused(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         Evidence.decode(data)
