@@ -325,6 +325,7 @@ async def test_over_a_long_line_a_busy_ledger_is_seen_witnessed_all_the_same(
 ) -> None:
     """Each answer comes after the ledger grew and a checkpoint was due; for who is away none waits. SPEC 9.7.7."""
     monkeypatch.setattr("broker.node.PUBLISH_SECONDS", 0.01)
+    monkeypatch.setattr("broker.node.AWAITED_SECONDS_MAX", 600)
     peer = peer_of(tmp_path, node_keys("CN").cosigner)
     async with asking_node(tmp_path, world, peer) as node, logged_in(node, "pk-liaison/desk") as sender:
         await until(lambda: by(node) == (CN,))

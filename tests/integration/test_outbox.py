@@ -27,7 +27,7 @@ from khunjerab.demo.ports import free_port
 from protocol.entry import Submission
 from protocol.page import Part
 from protocol.treehead import Receipt
-from tests.faults.test_clock import Clock
+from tests.faults.test_clock import Clock, StoppedClock
 from tests.integration.test_path import draft, post
 from tests.support.altering import replace
 from tests.support.live import live_node, now_ms, seat, world_of_today
@@ -317,8 +317,8 @@ async def test_an_id_that_stands_already_is_found(tmp_path: Path) -> None:
 
 
 async def test_a_refusal_at_the_door_keeps_it_waiting(tmp_path: Path) -> None:
-    """A quota is about this hour; what the judge refuses never goes."""
-    async with exchange(tmp_path, "pk-liaison") as (node, (pk,)):
+    """A quota is about this hour, which does not go by here; what the judge refuses never goes."""
+    async with exchange(tmp_path, "pk-liaison", clock=StoppedClock()) as (node, (pk,)):
         number = keep(pk, "patience")
         node.writer.bulletins.spend("pk-liaison", 20_000, 20_000)
         with pytest.raises(Declined, match="quota-exceeded"):
@@ -331,7 +331,7 @@ async def test_a_refusal_at_the_door_keeps_it_waiting(tmp_path: Path) -> None:
 
 async def test_what_a_spent_quota_refused_is_in_no_ledger_though_an_answer_was_lost_before(tmp_path: Path) -> None:
     """The judge looks for it first. What there was a receipt for somebody may have: its bytes stay."""
-    async with exchange(tmp_path, "pk-liaison") as (node, (pk,)):
+    async with exchange(tmp_path, "pk-liaison", clock=StoppedClock()) as (node, (pk,)):
         numbers = [keep(pk, title) for title in ("never came", "had a receipt")]
         link = Link(pk)
         link.lost = "request"
@@ -349,7 +349,7 @@ async def test_what_a_spent_quota_refused_is_in_no_ledger_though_an_answer_was_l
 
 async def test_a_spent_budget_is_not_asked_again_for_each_that_waits(tmp_path: Path) -> None:
     """Each attempt takes from what all seats of the agency have; one that is sent by name is tried all the same."""
-    async with exchange(tmp_path, "pk-liaison") as (node, (pk,)):
+    async with exchange(tmp_path, "pk-liaison", clock=StoppedClock()) as (node, (pk,)):
         numbers = [keep(pk, str(number)) for number in range(5)]
         node.writer.bulletins.spend("pk-liaison", 20_000, 20_000)
         link = Link(pk)
