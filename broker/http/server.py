@@ -1,4 +1,4 @@
-"""The server: one aiohttp application on TLS 1.3, hardened by the settings that FACTS found to matter."""
+"""The server: one aiohttp application on TLS 1.3, with bounds where the library has none, or none that would hold."""
 
 from __future__ import annotations
 
