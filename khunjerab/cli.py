@@ -20,6 +20,7 @@ from khunjerab.lazy import LazyGroup, Place
 
 OFFICER = "clients.commands.officer"
 SESSION = "clients.commands.session"
+INTERRUPTED = 130
 
 
 class Commands(LazyGroup):
@@ -107,11 +108,13 @@ def main() -> None:
         _let_go_of_stdout()
         sys.exit(0)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        status = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the boundary: a user never sees a trace
         from khunjerab.errors import as_client_error  # it knows every package's errors
 
         _fail(as_client_error(error))
+    if status == INTERRUPTED and sys.stderr.isatty():
+        typer.echo(err=True)  # so that the shell's prompt begins a line
     sys.stderr.flush()
     os._exit(status if isinstance(status, int) else 0)  # all is closed; to take the interpreter apart takes longer
 

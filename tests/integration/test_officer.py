@@ -365,7 +365,8 @@ async def test_ctrl_c_ends_a_question_at_once_and_costs_no_text(tmp_path: Path) 
     """At a prompt 130, and nothing is kept; in an editor it is the editor's, where it may end an insertion."""
     async with exchange(tmp_path) as (pk, cn):
         asked = replace(pk, environment={"KHUNJERAB_PASSPHRASE_FILE": ""})
-        await asked.at_terminal("inbox", answers={"Passphrase:": "\x03"}, expect=130)
+        said = await asked.at_terminal("inbox", answers={"Passphrase:": "\x03"}, expect=130)
+        assert said == "Passphrase: \r\n"
         secret = "Secret//REL CHN, PAK"
         words = ("post", "--status", "exercise", "--label", secret, "--feed", "convoys", "--title", "no")
         await pk.at_terminal(*words, answers={"Send it?": "\x03"}, expect=130)
