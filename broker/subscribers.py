@@ -36,6 +36,8 @@ class Subscriber:
         self.lines: dict[str, int] = {}  # how many lines the newest ones have that were sent and cover it
         self.told: dict[str, Told] = {}  # the newest checkpoints and evidence that were sent
         self.after, self.known, self.feed = dict(after), dict(known), feed
+        if session.speaker.mirrors:  # what came on pages may be cosigned only now, and nothing more may come
+            self.sent = dict(after)
 
     def grant(self, entries: int) -> None:
         """Let ``entries`` more come. Raises Problem for more than may wait unused."""

@@ -91,6 +91,7 @@ async def test_a_cut_link_keeps_the_envelope_in_the_outbox_until_it_is_witnessed
             link.open()
         await cn.until("inbox", shows=lambda line: line["id"] == name)
         await pk.until("status", name, shows=lambda line: line["witnessed"])
+        await cn.until("status", name, shows=lambda line: line["witnessed_by"] == [CN])  # though nothing more comes
         assert (await pk("outbox", "--json")).lines == []
 
 
