@@ -137,8 +137,7 @@ class Book:
 
     def _related(self, held: Held, kind: str) -> list[Held]:
         """Bulletins that name this one, by its own hash, with a relation of ``kind`` that they may have to it."""
-        related = self._state.related(held.origin, held.index)
-        found = [self._state.bulletin_at(r.origin, r.index) for r in related if (r.kind, r.leaf) == (kind, held.leaf)]
+        found = [self._state.bulletin_at(r.origin, r.index) for r in self._state.related(held) if r.kind == kind]
         return [
             other for other in found if other is not None and why_not_related(other.header, kind, held.header) is None
         ]

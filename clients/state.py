@@ -126,9 +126,9 @@ class State(Outbox, Signed, Words):
         return held if held is not None and held.leaf == relation.leaf else None
 
     def bulletin_by_id(self, sender: str, number: bytes) -> Held | None:
-        """The first bulletin under an id, across origins."""
+        """The bulletin under an id: of two in two ledgers, after a move, the first one, or the first that opened."""
         found = self.bulletins("sender = ? AND id = ?", sender, number)
-        return found[0] if found else None
+        return next((held for held in found if held.content is not None), found[0] if found else None)
 
     def count_before(self, origin: str, key_id: bytes, feed: str, index: int) -> int:
         """How many bulletins of one seat key in one feed stand here below ``index``."""

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from clients.state import Held
 
 
+# After a move one bulletin may stand in two ledgers: what is said of either is said of it.
+_OF_ONE_NAME = (
+    "JOIN bulletin AS b ON a.origin = b.origin AND a.target = b.idx AND a.leaf = b.leaf WHERE b.sender = ? AND b.id = ?"
+)
+
+
 class Related(Record):
     """A bulletin that names another as its target."""
 
     kind: str
-    leaf: bytes
     origin: str
     index: int
 
@@ -38,19 +43,25 @@ class Words(Store):
         )
 
     def acknowledged(self, held: Held) -> list[tuple[str, str, int]]:
-        """Agency, state and time of every word to its sender on a bulletin of this leaf.
+        """Agency, state and time of every word to its sender on a bulletin, by its hash wherever it stands.
 
         A word may stand in another ledger than the bulletin, whose judge saw its form alone.
         """
+        header = held.header
         return self._db.execute(
-            "SELECT agency, state, time FROM acknowledged "
-            "WHERE origin = ? AND target = ? AND leaf = ? AND addressee = ? ORDER BY time",
-            (held.origin, held.index, held.leaf, held.header.sender),
+            f"SELECT a.agency, a.state, a.time FROM acknowledged AS a {_OF_ONE_NAME} AND a.addressee = b.sender "  # noqa: S608
+            "ORDER BY a.time",
+            (header.sender, header.id),
         ).fetchall()
 
     def state_with(self, agency: str, held: Held) -> str:
-        """How far an agency says it came with a bulletin; empty where it said nothing."""
-        said = {state for name, state, _ in self.acknowledged(held) if name == agency}
+        """How far an agency says it came with a bulletin where it stands; empty where it said nothing."""
+        rows = self._db.execute(
+            "SELECT state FROM acknowledged "
+            "WHERE origin = ? AND target = ? AND leaf = ? AND addressee = ? AND agency = ?",
+            (held.origin, held.index, held.leaf, held.header.sender, agency),
+        )
+        said = {state for (state,) in rows}
         return next((state for state in reversed(ACKNOWLEDGED) if state in said), "")
 
     def forget_words(self, origin: str, start: int, agency: str) -> None:
@@ -83,11 +94,10 @@ class Words(Store):
         values = (relation.origin, relation.index, relation.leaf, relation.kind, *by)
         self._db.execute("INSERT OR IGNORE INTO relation VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def related(self, origin: str, target: int) -> list[Related]:
-        """Every bulletin that names the one at ``target``: a claim, not yet checked."""
-        columns, where = "kind, leaf, by_origin, by_idx", "origin = ? AND target = ?"
-        query = f"SELECT {columns} FROM relation WHERE {where} ORDER BY by_origin, by_idx"  # noqa: S608
-        return [Related(*row) for row in self._db.execute(query, (origin, target))]
+    def related(self, held: Held) -> list[Related]:
+        """Every bulletin that names this one, by its hash wherever it stands: a claim, not yet checked."""
+        query = f"SELECT a.kind, a.by_origin, a.by_idx FROM relation AS a {_OF_ONE_NAME} ORDER BY a.by_origin, a.by_idx"  # noqa: S608
+        return [Related(*row) for row in self._db.execute(query, (held.header.sender, held.header.id))]
 
     def forget_relations(self, origin: str, start: int) -> None:
         """A ledger lost its entries from ``start`` on."""

@@ -20,6 +20,7 @@ from keys.judge import Refused
 from keys.witnessing import policy_of
 from protocol.entry import Entry
 from protocol.header import Header, Relation
+from protocol.page import Part
 from protocol.statements import AcknowledgementLine, Bulletin
 from protocol.tlogpolicy import NONE, Policy
 from tests.integration.test_path import draft, post
@@ -202,7 +203,7 @@ async def test_what_another_says_it_does_to_a_bulletin_in_another_ledger_has_no_
     assert target.request is not None
     assert (target.request.state, target.request.answered_by) == ("open", ())
     assert (claim.cancels, claim.must_confirm) == ((), False)
-    assert cn.state.related(PK, first.index) != []
+    assert cn.state.related(_held(cn, first.index)) != []
 
 
 async def test_its_sender_ends_a_bulletin_from_its_new_home_by_hash_and_of_one_status_only(
@@ -478,6 +479,43 @@ async def test_one_bulletin_in_two_ledgers_is_handed_over_and_listed_once(two: T
     with cn.state.transaction():
         cn.state.hand("print", "pk-liaison", number, 1, "done")
     assert cn.state.to_hand_over("print", 0, 10) == []
+
+
+async def test_what_is_said_of_one_of_two_copies_is_said_of_the_bulletin(
+    two: TwoLedgers, pk: Client, cn: Client
+) -> None:
+    """The reader could open the later one alone: it is the one that is found. SPEC 11.3.7."""
+    (first,) = two.admit("PK", two.world.bulletin("pk-liaison", ("cn-liaison",), created=now_ms()))
+    _move(two)
+    number = _header(two, first.index).id
+    two.admit("CN", _from_new_home(two, id=number))
+    node_of(cn).spoil[PK] = _without_bodies
+    node_of(cn).withheld = {Bulletin.decode(_entry(two, first.index).statement).body}
+    for client in (pk, cn):
+        await client.sync()
+    shown = cn.state.bulletin_by_id("pk-liaison", number)
+    assert shown is not None
+    assert (shown.origin, shown.content is not None) == (CN, True)
+    assert [held.origin for held in each_once(cn.state.bulletins())] == [CN]
+    await cn.acknowledge(shown.index, "read", CN)
+    await cn.send_owed()
+    cancelled = pk.state.bulletin_by_id("pk-liaison", number)
+    assert cancelled is not None
+    assert cancelled.origin == PK
+    relation = Relation("cancels", PK, first.index, cancelled.leaf)
+    two.admit("CN", _from_new_home(two, relations=(relation,)))
+    for client in (pk, cn):
+        await client.sync()
+    assert [one["state"] for one in _state(pk, first.index)["recipients"]] == ["read"]
+    assert Desk.of(cn).book.of(shown).cancelled_by is not None
+
+
+def _without_bodies(part: Part) -> Part:
+    """As from the mirror of a node that is gone."""
+    items = tuple(
+        item.replace(wrap=None, body=None, withheld="missing") if item.wrap is not None else item for item in part.items
+    )
+    return part.replace(items=items)
 
 
 def _header(two: TwoLedgers, index: int) -> Header:
