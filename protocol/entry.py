@@ -102,6 +102,5 @@ def encode_batch(submissions: list[Submission]) -> bytes:
 def decode_batch(data: bytes) -> list[bytes]:
     """The envelopes of a batch, each still to be decoded, so that one bad one does not spoil the others."""
     batch = _BYTE_STRINGS.decode(data, limits.REQUEST_BYTES_MAX)
-    if not 1 <= len(batch) <= limits.BATCH_SUBMISSIONS_MAX:
-        raise Malformed(f"a batch holds 1 to {limits.BATCH_SUBMISSIONS_MAX} envelopes")
+    canonical.check_count(batch, "a batch", limits.BATCH_SUBMISSIONS_MAX, at_least=1)
     return batch

@@ -8,7 +8,6 @@ from enum import StrEnum
 from protocol import canonical, limits
 from protocol.canonical import Form
 from protocol.entry import Entry, Submission
-from protocol.errors import Malformed
 from protocol.record import Record
 from protocol.treehead import Receipt
 
@@ -54,8 +53,7 @@ def encode_promises(promises: Sequence[Promise]) -> bytes:
 def decode_promises(data: bytes) -> list[tuple[bytes, bytes]]:
     """The pairs, each still to be decoded: one bad one does not spoil the others. Raises Malformed, TooLarge."""
     pairs = _PAIRS.decode(data, limits.REQUEST_BYTES_MAX)
-    if not 1 <= len(pairs) <= limits.BATCH_SUBMISSIONS_MAX:
-        raise Malformed(f"1 to {limits.BATCH_SUBMISSIONS_MAX} receipts are shown at a time")
+    canonical.check_count(pairs, "an array of receipts", limits.BATCH_SUBMISSIONS_MAX, at_least=1)
     return pairs
 
 

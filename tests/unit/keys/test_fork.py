@@ -130,7 +130,9 @@ def test_another_pin_is_another_exchange() -> None:
     [
         ("type", "khunjerab.fork.v2"),
         ("form", "receipt"),
+        ("extra", 1),
         ("old", "o\n1\n"),
+        ("new", "o\n1\n"),
         ("old", "AAAA"),
         ("other_root", "00"),
         ("proof", [1]),
@@ -138,6 +140,7 @@ def test_another_pin_is_another_exchange() -> None:
         ("proof", ["00" * 32] * 64),
         ("directories", []),
         ("directories", [{}]),
+        ("directories", [{"statement": "", "signatures": "", "json": "", "extra": ""}]),
     ],
 )
 def test_another_form_is_refused(name: str, value: object) -> None:
