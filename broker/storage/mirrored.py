@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.errors import StorageError
 from broker.storage import sqlite
 from broker.storage.contract import NewEntry, NewTile, StoredWrap
 from broker.storage.sqlite import SqliteStorage
@@ -14,6 +16,7 @@ from protocol.record import Record
 from protocol.statements import GOVERNANCE
 
 SCHEMA = "mirror.sql"
+RESERVED_BYTES = 256 * 1024 * 1024  # of the disk, for this node's own ledger: a peer may sign for as much as it likes
 
 
 class Flag(Record):
@@ -50,6 +53,18 @@ def is_withheld(kind: int) -> bool:
     return kind not in GOVERNANCE
 
 
+def _require_room(path: Path) -> None:
+    """Raise StorageError where the disk is nearly full: a peer that fills it would stop this nation's own node."""
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        raise StorageError(str(error)) from error
+    if free < RESERVED_BYTES:
+        raise StorageError(
+            f"{free >> 20} MiB of the disk are free, and the last {RESERVED_BYTES >> 20} are for no peer"
+        )
+
+
 def create(path: Path) -> None:
     """Make an empty mirror. Raises NodeHomeError where a file is there already."""
     sqlite.create(path, SCHEMA)
@@ -60,6 +75,8 @@ class MirrorStorage(SqliteStorage):
 
     def append_mirrored(self, group: Mirrored) -> None:
         """One transaction: entries, flags and head are there together or not at all."""
+        if group.entries:
+            _require_room(self._path)
         with self._transaction() as db:
             if group.entries:
                 self._append(db, group.entries, group.tiles)

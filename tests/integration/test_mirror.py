@@ -321,6 +321,22 @@ async def test_the_log_of_a_mirrors_file_does_not_grow_for_ever(tmp_path: Path) 
         await until(lambda: path.stat().st_size > before)
 
 
+async def test_no_peer_is_given_the_last_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much it signs for: the own ledger goes on, and so does the mirror once there is room."""
+    async with live_pair(tmp_path) as pair:
+        await pair.level()
+        pk, cn, size = pair.nodes["PK"], pair.nodes["CN"], pair.mirror("CN").size
+        monkeypatch.setattr("broker.storage.mirrored.RESERVED_BYTES", 2**62)
+        await said_at(pk, "pk-liaison/desk", pair.world.bulletin(created=now_ms()))
+        await until(lambda: "are for no peer" in str(cn.peers.state()[0]["error"]))
+        await said_at(
+            cn, "cn-liaison/desk", pair.world.bulletin("cn-liaison", ("cn-embassy", "pk-liaison"), created=now_ms())
+        )
+        assert pair.mirror("CN").size == size
+        monkeypatch.undo()
+        await pair.level()
+
+
 async def test_a_mirror_that_is_broken_stops_no_node(tmp_path: Path) -> None:
     """It goes on without; once the file is out of the way the mirror is fetched anew."""
     world, home = world_of_two(), tmp_path / "cn-home"
