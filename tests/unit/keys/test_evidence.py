@@ -86,6 +86,7 @@ def test_it_holds_and_says_what_it_rests_on() -> None:
 
 
 def test_it_is_read_as_it_was_written() -> None:
+    """SPEC 14.3.1."""
     assert Evidence.decode(packed().encode()) == packed()
     assert check(Evidence.decode(packed().encode()), None).pin == WORLD.pin
 
@@ -137,6 +138,7 @@ CHANGES: dict[str, Callable[[Evidence], Evidence]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_what_is_changed_or_left_out_fails(change: Callable[[Evidence], Evidence]) -> None:
+    """SPEC 14.3.2."""
     with pytest.raises(ProofFailed):
         check(change(packed()), WORLD.pin)
 
@@ -164,7 +166,7 @@ FORGED: dict[str, tuple[str, Callable[[Entry], Entry]]] = {
 
 @pytest.mark.parametrize("told, forge", FORGED.values(), ids=FORGED.keys())
 def test_what_an_operator_forged_fails_though_the_log_signed_it(told: str, forge: Callable[[Entry], Entry]) -> None:
-    """Paths and checkpoint hold; the entry does not."""
+    """Paths and checkpoint hold; the entry does not. SPEC 14.3.2."""
     with pytest.raises(ProofFailed, match=told):
         check(packed(forge=forge), WORLD.pin)
 
@@ -186,6 +188,7 @@ def test_what_an_operator_forged_fails_though_the_log_signed_it(told: str, forge
     ],
 )
 def test_evidence_of_another_form_is_refused(place: str, value: Any) -> None:
+    """SPEC 14.3.1."""
     with pytest.raises(ProtocolError):
         Evidence.decode(dumps(edited(loads(packed().encode(), 10**6), place, value)))
 

@@ -9,7 +9,7 @@ import pytest
 from keys.judge import Refused, why_not_recipient
 from keys.sealing import SealTo
 from protocol.entry import Submission
-from protocol.header import Recipient
+from protocol.header import Recipient, Relation
 from protocol.label import Label
 from protocol.names import new_bulletin_id
 from protocol.policy import Policy
@@ -34,6 +34,26 @@ def _resigned(submission: Submission, *signers: str, suite: int = 1) -> Submissi
 def test_a_bulletin_stands(world: World, paper: PaperLedger) -> None:
     """The one that all others here differ from."""
     assert paper.refusal(world.bulletin()) is None
+
+
+def test_the_first_step_that_fails_refuses(world: World, paper: PaperLedger) -> None:
+    """Of a bulletin that is wrong at every step the lowest is told; put right there, the next one. SPEC 12.2.1."""
+    paper.admit(world.bulletin(id=ID))
+    wrong: dict[int, dict[str, Any]] = {
+        2: {"id": ID},
+        3: {"origin": ORIGINS["CN"]},
+        4: {"key_id": signing_key("nobody").public.key_id, "signer": "nobody"},
+        5: {"label": label("Top Secret")},
+        6: {"seats": world.seats(world.header())[1:]},
+        7: {"relations": (Relation("replies", ORIGINS["PK"], 10**6, ALTERED),)},
+    }
+    for first in range(1, 9):
+        changes = {name: value for step, fields in wrong.items() if step >= first for name, value in fields.items()}
+        submission = world.bulletin(suite=2, **changes)
+        submission = replace(submission, signatures=submission.signatures[:-1] + bytes([submission.signatures[-1] ^ 1]))
+        refusal = paper.refusal(replace(submission, statement=submission.statement + b"\0" * (first == 1)))
+        assert refusal is not None
+        assert refusal[0] == first
 
 
 # Step (1): form
