@@ -97,6 +97,8 @@ def _why_nobody(exchange: Exchange, key_id: bytes) -> str:
             return f"this key of {agency.id} is revoked"
         if key_id in keys and exchange.is_suspended(agency.id):
             return f"{agency.id} is suspended by its nation"
+        if key_id in keys:
+            return f"no running key bundle of {agency.id} lists this seat"
     return "no seat in force, identity, authority or peer's key has this key id"
 
 

@@ -16,9 +16,11 @@ import pytest
 from khunjerab.demo.ports import free_port
 from protocol.policy import Policy
 from protocol.statements import Suspect
+from protocol.times import DAY_MS
 from tests.support.altering import replace
 from tests.support.live import live_node, now_ms, world_of_today
 from tests.support.officers import Officer, officer
+from tests.support.world import ORIGINS, World, first_directory, open_ledger
 
 POST = ("post", "--to", "cn-liaison", "--feed", "convoys", "--label", "Restricted//REL CHN, PAK")
 EXERCISE = (*POST, "--status", "exercise")
@@ -495,6 +497,28 @@ async def test_a_text_is_not_lost_when_the_door_is_shut(tmp_path: Path) -> None:
         assert refused.line["queued"] is True
     async with live_node(tmp_path, world, port):
         assert "1 sent" in (await pk("outbox", "send")).err
+
+
+@pytest.mark.parametrize(
+    "found, ended, status, told",
+    [
+        (32, -300, 3, "login-refused: no running key bundle of pk-liaison lists this seat\n  ask your custodian"),
+        (20, 1, 0, "no bulletin is admitted after"),
+        (20, 3, 3, "directory-expired: the directory and its grace have ended: publish the next version"),
+    ],
+    ids=["bundle ended", "directory in grace", "directory ended"],
+)
+async def test_what_has_run_out_is_told_with_what_to_do(
+    tmp_path: Path, found: int, ended: int, status: int, told: str
+) -> None:
+    """To whoever posts, by his own node: ``found`` and ``ended`` are days ago, and the grace is of two."""
+    now, policy = now_ms() // 1000 * 1000, replace(Policy(), grace_days=2)
+    agencies = tuple(replace(agency, home=ORIGINS["PK"]) for agency in first_directory().agencies)
+    world = World.found(now - found * DAY_MS, agencies=agencies, expires=now - ended * DAY_MS, policy=policy)
+    open_ledger(tmp_path, world, now=world.now).storage.close()
+    async with live_node(tmp_path, world) as node:
+        pk = officer(tmp_path, world, "pk-liaison", url=node.config.url)
+        assert told in (await pk(*EXERCISE, "--title", "x", expect=status)).err
 
 
 async def test_what_the_quota_of_this_hour_keeps_back_waits_and_says_so(tmp_path: Path) -> None:
