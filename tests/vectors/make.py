@@ -165,22 +165,32 @@ def _header() -> Iterator[Named]:
         ("unknown-status", 12, "Actual", "malformed"),
         ("boolean", 14, True, "malformed"),
         ("float", 14, 1.0, "malformed"),
+        ("relation-origin", 16, [["replies", "https://pk.example", 1, bytes(32)]], "malformed"),
+        ("relation-kind", 16, [["denies", ORIGIN, 1, bytes(32)]], "malformed"),
+        ("feed-name", 10, "Convoys", "malformed"),
+        ("recipient-name", 9, [["CN Embassy", bytes(32)]], "malformed"),
         ("too-many-relations", 16, [["replies", ORIGIN, 1, bytes(32)]] * 17, "too-large"),
     )
 
 
 def _statements() -> Iterator[Named]:
-    fields: dict[str, tuple[str, int, Any, str]] = {
-        "bulletin": ("no-wrap", 1, [], "malformed"),
-        "acknowledgement": ("unknown-state", 7, [[ORIGIN, 7, bytes(32), "pending", NOW]], "malformed"),
-        "directory": ("version-0", 0, 0, "malformed"),
-        "key-bundle": ("no-seat", 7, [], "malformed"),
-        "revocation": ("no-key", 2, [], "malformed"),
-        "suspension": ("long-reason", 3, "x" * 501, "too-large"),
+    fields: dict[str, list[tuple[str, int, Any, str]]] = {
+        "bulletin": [("no-wrap", 1, [], "malformed")],
+        "acknowledgement": [
+            ("unknown-state", 7, [[ORIGIN, 7, bytes(32), "pending", NOW]], "malformed"),
+            ("origin-scheme", 2, "https://pk.example", "malformed"),
+            ("sender-name", 3, "CN Embassy", "malformed"),
+            ("to-name", 5, "PK Liaison", "malformed"),
+            ("line-origin", 7, [["https://pk.example", 7, bytes(32), "read", NOW]], "malformed"),
+        ],
+        "directory": [("version-0", 0, 0, "malformed")],
+        "key-bundle": [("no-seat", 7, [], "malformed"), ("agency-name", 1, "CN Embassy", "malformed")],
+        "revocation": [("no-key", 2, [], "malformed"), ("agency-name", 1, "CN Embassy", "malformed")],
+        "suspension": [("long-reason", 3, "x" * 501, "too-large"), ("agency-name", 1, "CN Embassy", "malformed")],
     }
     for word, statement in STATEMENTS.items():
         yield f"{word}-whole", holds(f"A {word} with every field.", statement.encode())
-        for name, vector in _broken(statement.encode(), fields[word]):
+        for name, vector in _broken(statement.encode(), *fields[word]):
             yield f"{word}-{name}", vector
 
 
@@ -279,6 +289,23 @@ def _page() -> Iterator[Named]:
         ("next-beyond", [replace(PART, next=10).to_wire()]),
     ):
         yield name, refused(f"Parts and items are in order: {name}.", canonical.encode(parts))
+    item, long = PART.items[0], (bytes(32),) * 64
+    for name, part in (
+        ("item-long-path", replace(PART, items=(replace(item, path=long),))),
+        ("consistency-long-path", replace(PART, consistencies=(Consistency(3, 9, long),))),
+        ("four-consistencies", replace(PART, consistencies=PART.consistencies * 4)),
+    ):
+        yield name, refused(f"Over a bound: {name}.", canonical.encode([part.to_wire()]), "too-large")
+    head, _, *rest = canonical.decode(PART.encode(), bytes_max=10**7)
+    many = [head, [[at, b"", [], None, None, ""] for at in range(257)], *rest]
+    yield "257-items", refused("Over a bound: 257-items.", canonical.encode([many]), "too-large")
+    yield "17-parts", refused("Over a bound: 17-parts.", canonical.encode([PART.to_wire()] * 17), "too-large")
+    for name, part in (
+        ("unsigned-head", replace(PART, head=replace(HEAD, signature=None))),
+        ("withheld-lines", replace(PART, items=(replace(item, withheld="a\nb"),))),
+        ("checkpoint-control", replace(PART, checkpoint="\x1b")),
+    ):
+        yield name, refused(f"Not as it must be: {name}.", canonical.encode([part.to_wire()]))
 
 
 def _login() -> Iterator[Named]:

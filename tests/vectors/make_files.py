@@ -173,6 +173,20 @@ def _signature_files() -> Iterator[Named]:
         yield name, refused(f"A signature file has one form: {name}.", other)
 
 
+def _credits() -> Iterator[Named]:
+    yield "whole", given("So many entries more.", b'{"credit": 4096}', 4096)
+    for name, data in (
+        ("none", b'{"credit": 0}'),
+        ("4097", b'{"credit": 4097}'),
+        ("leading-zero", b'{"credit": 01}'),
+        ("text", b'{"credit": "1"}'),
+        ("more", b'{"credit": 1, "more": 1}'),
+        ("array", b"[1]"),
+        ("empty", b""),
+    ):
+        yield name, refused(f"Credit is of 1 to 4,096 entries: {name}.", data)
+
+
 MAKERS: dict[str, Callable[[], Iterator[Named]]] = {
     "label": _labels,
     "id": _ids,
@@ -183,6 +197,7 @@ MAKERS: dict[str, Callable[[], Iterator[Named]]] = {
     "cosignatures": _cosignatures,
     "size": _sizes,
     "signature-file": _signature_files,
+    "credit": _credits,
 }
 
 

@@ -22,6 +22,7 @@ from protocol.names import format_id, parse_id
 from protocol.page import format_cursor, parse_cursor
 from protocol.promise import decode_promises
 from protocol.sigfile import open_signature
+from protocol.stream import parse_credit
 from tests.vectors import make, make_files, make_log
 
 COUNT_MIN = {
@@ -33,6 +34,7 @@ COUNT_MIN = {
     "add-checkpoint": 8,
     "cosignatures": 5,
     "size": 5,
+    "credit": 8,
     "signature-file": 5,
     "card": 8,
     "keyring": 7,
@@ -109,6 +111,7 @@ BYTES: dict[str, Callable[[bytes], Any]] = {
     "cosignatures": _cosignatures,
     "size": _size,
     "signature-file": _signature_file,
+    "credit": parse_credit,
     "card": _card,
     "keyring": _keyring,
 }
@@ -122,7 +125,7 @@ def test_no_vector_has_gone_missing(format_: str) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_vector_holds(path: Path) -> None:
-    """SPEC 4.5.2, 6.4.1, 6.4.2, 6.4.3, 9.2.2, 9.7.1, 11.2.4, 11.10.1, 13.2.2, 13.3.1, 13.3.2, 13.3.4."""
+    """SPEC 4.5.2, 6.4.1, 6.4.2, 6.4.3, 9.2.2, 9.7.1, 11.2.4, 11.6.2, 11.10.1, 13.2.2, 13.3.1, 13.3.2, 13.3.4."""
     vector, format_ = _load(path), path.parent.name
 
     def examined() -> Any:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from protocol import canonical
-from protocol.errors import Malformed, ProtocolError
+from protocol import canonical, limits
+from protocol.errors import Malformed, ProtocolError, TooLarge
 from protocol.page import Consistency, Item, Part, decode_page, encode_page, format_cursor, parse_cursor
 from protocol.signing import Signature
 from protocol.treehead import TreeHead
@@ -36,6 +36,20 @@ def test_a_page_has_a_part_for_each_origin() -> None:
         9,
         None,
     ]
+
+
+@pytest.mark.parametrize("field", ["entry", "wrap", "body"])
+def test_an_item_is_bounded(field: str) -> None:
+    """An entry as everywhere, a body as the JSON of a directory. SPEC 2.1.1, 11.2.2."""
+    most = limits.ENTRY_BYTES_MAX if field == "entry" else limits.DIRECTORY_BYTES_MAX
+    for length in (most, most + 1):
+        data: dict[str, Any] = {field: bytes(length)}
+        page = encode_page((replace(_part(), items=(replace(_part(PK, 3).items[0], **data),)),))
+        if length == most:
+            assert len(decode_page(page)) == 1
+        else:
+            with pytest.raises(TooLarge):
+                decode_page(page)
 
 
 def test_a_part_may_name_evidence_against_its_log() -> None:
