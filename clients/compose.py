@@ -112,7 +112,7 @@ def read_file(path: str, data: str) -> dict[str, Any]:
         if data.lstrip().startswith("{"):
             return dict(json.loads(data))
         return tomllib.loads(data)
-    except (ValueError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(
             f"{path} is not TOML, JSON, or Markdown: {error}",
             "Markdown begins with TOML between two +++ lines; khunjerab post --template prints TOML",
@@ -166,7 +166,7 @@ def read_area(path: str) -> list[Place]:
         return [_polygon(feature) for feature in features]
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         raise UsageError(f"{path} holds no GeoJSON polygon") from None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clients.compose import Order, content_of, parse_moment, parse_place, read_area
+from clients.compose import Order, content_of, parse_moment, parse_place, read_area, read_file
 from clients.errors import UsageError
 
 NOW = 1_795_507_200_000
@@ -47,3 +47,13 @@ def test_a_place_as_a_table_is_in_the_order_of_geojson() -> None:
     """Or it has a name alone."""
     tables = json.loads('[{"name": "Dasu", "coordinates": [73.29, 35.292]}, {"name": "Sost"}]')
     assert Order().merged({"place": tables}).place == ["Dasu@35.292000,73.290000", "Sost"]
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', "a = ["])
+def test_what_is_nested_without_end_is_no_file_of_ours(tmp_path: Path, opening: str) -> None:
+    file = tmp_path / "nested"
+    file.write_text(opening + "[" * 100_000)
+    with pytest.raises(UsageError):
+        read_file(str(file), file.read_text())
+    with pytest.raises(UsageError):
+        read_area(str(file))
