@@ -56,12 +56,12 @@ class Shell:
         """The story itself."""
         self._screen.print(f"\n[bold cyan]{escape(text)}[/]")
 
-    def run(self, home: str, *arguments: str, status: int = 0, quiet: bool = False, stdin: str = "") -> Done:
+    def run(self, home: str, *arguments: str, status: int = 0, quiet: bool = False) -> Done:
         """Run ``khunjerab --home HOME …`` and print it, if ``quiet`` without what it said.
 
         Raises DemoFailed where it ends with another status.
         """
-        done = self._execute(home, arguments, stdin)
+        done = self._execute(home, arguments)
         self._print(home, arguments, done, quiet=quiet)
         if done.status != status:
             raise DemoFailed(
@@ -73,7 +73,7 @@ class Shell:
         """Run a command again and again until what it shows holds; the last time is printed."""
         end = time.monotonic() + ARRIVAL_SECONDS_MAX
         while True:
-            done = self._execute(home, arguments, "")
+            done = self._execute(home, arguments)
             if done.status == 0 and holds(done):
                 self._print(home, arguments, done, quiet=quiet)
                 return done
@@ -100,12 +100,12 @@ class Shell:
                 text=True,
             )
 
-    def _execute(self, home: str, arguments: Sequence[str], stdin: str) -> Done:
+    def _execute(self, home: str, arguments: Sequence[str]) -> Done:
         found = subprocess.run(
             [*LAUNCHER, "--home", str(self.folder / home), *arguments],
             cwd=self.folder,
             env=self.environment,
-            input=stdin,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS_MAX,

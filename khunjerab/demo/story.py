@@ -16,6 +16,7 @@ from khunjerab.demo.nodes import NodeProcess
 from khunjerab.demo.shell import DemoFailed, Shell
 
 REFUSED = 3
+BULLETINS = "bulletins"
 MEDIA_TYPE = "application/vnd.khunjerab.v1+msgpack"
 
 
@@ -44,9 +45,12 @@ class Story:
             self._reader.terminate()
             self._reader.wait(10)
 
-    def _post(self, home: str, text: str, *options: str) -> str:
-        """Post a bulletin from a file and return its id."""
-        done = self._shell.run(home, "post", "-", *options, "--yes", "--json", stdin=text)
+    def _post(self, home: str, name: str, text: str, *options: str) -> str:
+        """Post a bulletin from a file, which stays to be read and tried again; its id."""
+        file = self._shell.folder / BULLETINS / f"{name}.toml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        done = self._shell.run(home, "post", f"{BULLETINS}/{file.name}", *options, "--yes", "--json")
         return str(done.json[0]["id"])
 
     def _await_bulletin(self, home: str, bulletin: str) -> None:
@@ -62,8 +66,10 @@ class Story:
         )
         (shell.folder / "dasu.geojson").write_text(bulletins.CONVOY_AREA)
         self._reader = shell.start("cn-liaison", "follow", "--json", "--exercises", "--count", "2")
-        self.convoy = self._post("pk-liaison", bulletins.CONVOY, "--area", "dasu.geojson", "--to", "cn-liaison")
-        self.kidnapping = self._post("pk-liaison", bulletins.KIDNAPPING)
+        self.convoy = self._post(
+            "pk-liaison", "convoy", bulletins.CONVOY, "--area", "dasu.geojson", "--to", "cn-liaison"
+        )
+        self.kidnapping = self._post("pk-liaison", "kidnapping", bulletins.KIDNAPPING)
         out, _ = self._reader.communicate(timeout=60)
         came = [json.loads(line) for line in out.splitlines()]
         expect({one["id"] for one in came} == {self.convoy, self.kidnapping}, f"follow printed {out}")
@@ -79,16 +85,16 @@ class Story:
         shell.tell(
             "6. The officer asks the Chinese embassy for head counts; the embassy answers in its own policy's terms."
         )
-        request = self._post("pk-liaison", bulletins.REQUEST)
+        request = self._post("pk-liaison", "request", bulletins.REQUEST)
         self._await_bulletin("cn-embassy", request)
-        answer = self._post("cn-embassy", bulletins.ANSWER, "--answers", request)
+        answer = self._post("cn-embassy", "answer", bulletins.ANSWER, "--answers", request)
         self._await_bulletin("pk-liaison", answer)
 
     def cancel(self) -> None:
         """A cancel reaches everyone who had the first, and must be acknowledged."""
         shell = self._shell
         shell.tell("7. The convoy threat is cancelled; whoever had it must acknowledge that.")
-        cancel = self._post("pk-liaison", bulletins.CANCEL, "--cancels", self.convoy)
+        cancel = self._post("pk-liaison", "cancel", bulletins.CANCEL, "--cancels", self.convoy)
         self._await_bulletin("cn-liaison", cancel)
         shell.run("cn-liaison", "ack", cancel)
 
@@ -163,8 +169,8 @@ class Story:
             line.cut()
         for node in (self._pk, self._cn):
             shell.until(node.home, "node", "peer", "status", holds=lambda it: "away" in it.out)
-        slide = self._post("pk-liaison", bulletins.SLIDE)
-        bus = self._post("cn-embassy", bulletins.BUS)
+        slide = self._post("pk-liaison", "slide", bulletins.SLIDE)
+        bus = self._post("cn-embassy", "bus", bulletins.BUS)
         for home, bulletin in (("pk-site-security", slide), ("cn-liaison", bus)):
             self._await_bulletin(home, bulletin)
         expect(slide not in shell.run("cn-embassy", "inbox").out, "the cut line carried a bulletin")
