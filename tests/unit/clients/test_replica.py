@@ -14,14 +14,19 @@ from clients.replica import Replica
 from clients.state import Verified
 from keys.lognote import LogSigner
 from keys.signing import SigningKey
+from protocol import merkle
 from protocol.checkpoint import Checkpoint
+from protocol.entry import Entry, Link, Submission
 from protocol.note import Note
 from protocol.page import Consistency, Item, Part
+from protocol.statements import LINKED, Kind
 from protocol.treehead import TreeHead
+from tests.support import trees
 from tests.support.altering import replace
-from tests.support.world import NOW, ORIGINS, World, admit, node_keys, open_ledger, signing_key
+from tests.support.world import NOW, ORIGINS, World, admit, label, node_keys, open_ledger, signing_key
 
 ORIGIN = ORIGINS["PK"]
+NODE, OTHER = signing_key("PK"), signing_key("CN")
 
 
 class Empty:
@@ -92,6 +97,44 @@ def _item(part: Part, **changes: Any) -> Part:
     return replace(part, items=(*part.items[:-1], replace(part.items[-1], **changes)))
 
 
+def _forged(pages: Pages, *forged: Submission) -> Part:
+    """What a node shows that entered these whatever its judge would have said, and signed the tree."""
+    known = pages.ledger.head.size
+    honest, link, entries = pages.ledger.storage.entry_bytes(0, known), Link(Kind.DIRECTORY, 0), []
+    for at, one in enumerate(forged, known):
+        entries.append(Entry(one.kind, one.statement, one.signatures, NOW, link).encode())
+        link = Link(one.kind, at) if one.kind in LINKED else link
+    size, nodes = known + len(forged), trees.memory([merkle.leaf_hash(data) for data in (*honest, *entries)])
+    bodies = [one.body if one.kind is Kind.DIRECTORY else None for one in forged]
+    items = tuple(
+        Item(at, data, tuple(merkle.inclusion_path(at, size, nodes)), None, body)
+        for at, (data, body) in enumerate(zip(entries, bodies, strict=True), known)
+    )
+    head = TreeHead(pages.world.pin, ORIGIN, size, merkle.root(size, nodes), NOW)
+    head = replace(head, signature=NODE.sign(head.message(), 1))
+    joint = Consistency(known, size, tuple(merkle.consistency_path(known, size, nodes)))
+    return Part(head, items, pages.note(head), (joint,), size)
+
+
+REFUSED: dict[str, Callable[[World], Submission]] = {
+    "threshold-missing": lambda w: w.with_directory(issued=NOW).publication("pk-custodian-1", "pk-custodian-2"),
+    "wrong-signer": lambda w: w.revocation("cn-liaison/desk", by=("pk-liaison/identity",)),
+    "bundle-chain": lambda w: w.with_bundle("cn-liaison").with_bundle("cn-liaison").key_bundle("cn-liaison"),
+    "sender-not-cleared": lambda w: w.bulletin("pk-site-security", label=label("Confidential")),
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_what_the_judge_refuses_is_kept_without_effect_and_stops_nothing(
+    code: str, pages: Pages, replica: Replica
+) -> None:
+    """Though the node has entered it; and what comes behind it is believed. SPEC 11.3.2, 12.2.12."""
+    before = replica.exchange
+    refused, good = replica.take(_forged(pages, REFUSED[code](pages.world), pages.world.bulletin()))
+    assert [fault.check for fault in refused.step.faults] == [code]
+    assert (refused.step.accepted, good.step.faults, replica.exchange) == (None, (), before)
+
+
 def test_a_page_that_holds_is_believed(pages: Pages, replica: Replica) -> None:
     """From the first contact, where the pinned directory itself says who may sign. SPEC 11.3.1."""
     admit(pages.ledger, pages.world.bulletin())
@@ -138,7 +181,6 @@ def test_delivery_waits_for_no_checkpoint_and_no_cosignature(pages: Pages, repli
     assert len(replica.take(replace(pages.part(replica.verified.size), checkpoint=""))) == 1
 
 
-NODE, OTHER = signing_key("PK"), signing_key("CN")
 BROKEN: dict[str, tuple[str, Callable[[Pages, Part], Part]]] = {
     "1 another's signature": ("tree-head", lambda _, part: _head(part, OTHER)),
     "1 no signature over it": ("tree-head", lambda _, part: _head(part, time=part.head.time + 1)),
