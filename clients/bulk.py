@@ -92,7 +92,7 @@ def _keep(client: Client, answered: list[Answered]) -> bool:
 
 
 def _kept_batch(client: Client, waiting: deque[bytes], bytes_max: int) -> list[Submission]:
-    """The oldest envelopes, each kept before it is tried, as an unknown outcome repeats these bytes."""
+    """The next envelopes, each kept before it is tried, as an unknown outcome repeats these bytes."""
     batch: list[Submission] = []
     length = 0
     with client.state.transaction():  # commit point

@@ -159,7 +159,7 @@ class Client:
     # Sending
 
     async def flush(self) -> list[Draft]:
-        """Send what waits in the outbox, oldest first; what remains there is returned."""
+        """Send what waits in the outbox, the most urgent first; what remains there is returned."""
         return await self.sender.flush()
 
     async def flush_waiting(self) -> None:

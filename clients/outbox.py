@@ -7,7 +7,7 @@ import hashlib
 from clients.drafts import Draft
 from clients.store import Store
 from protocol.entry import Submission
-from protocol.header import Header
+from protocol.header import PRECEDENCES, Header
 from protocol.promise import Promise
 from protocol.record import Record
 from protocol.treehead import Receipt
@@ -15,6 +15,9 @@ from protocol.treehead import Receipt
 OPEN = ("draft", "tried")  # still to be sent
 LOGGED = ("receipted", "published")  # kept until they are witnessed: a node that loses one is given it again
 CLOSED = ("refused", "expired")  # never sent, until somebody says so
+# The most urgent first, then as they were written: ids of one millisecond have no order. None refers to another that
+# is still to be sent, so one may overtake another.
+_AS_SENT = "ORDER BY urgency DESC, rowid"
 
 
 class Outgoing(Record):
@@ -37,23 +40,23 @@ class Outbox(Store):
 
     def add_draft(self, draft: Draft) -> None:
         """Keep a draft before anything is tried: from here on it is not lost."""
-        values = (draft.id, draft.created, self.seal(draft.encode()))
-        self._db.execute("INSERT INTO outbox VALUES (?, ?, ?, NULL, NULL, 'draft', '')", values)
+        values = (draft.id, draft.created, PRECEDENCES.index(draft.precedence), self.seal(draft.encode()))
+        self._db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, NULL, NULL, 'draft', '')", values)
 
     def outbox(self, *states: str) -> list[Outgoing]:
-        """What is in the outbox in these states, as it was written: ids of one millisecond have no order."""
+        """What is in the outbox in these states, as it is sent."""
         marks = ", ".join("?" for _ in states)
         rows = self._db.execute(
-            f"SELECT sealed, envelope, receipt, state, problem FROM outbox WHERE state IN ({marks}) ORDER BY rowid",  # noqa: S608
+            f"SELECT sealed, envelope, receipt, state, problem FROM outbox WHERE state IN ({marks}) {_AS_SENT}",  # noqa: S608
             states,
         )
         return [self._outgoing(*row) for row in rows.fetchall()]
 
     def waiting(self, *states: str) -> list[bytes]:
-        """The ids of what is still to be sent, as it was written: all of it may be too much to hold."""
+        """The ids of what is still to be sent, in that order: all of it may be too much to hold."""
         states = states or OPEN
         marks = ", ".join("?" for _ in states)
-        query = f"SELECT id FROM outbox WHERE state IN ({marks}) ORDER BY rowid"  # noqa: S608
+        query = f"SELECT id FROM outbox WHERE state IN ({marks}) {_AS_SENT}"  # noqa: S608
         return [number for (number,) in self._db.execute(query, states)]
 
     def outgoing(self, number: bytes) -> Outgoing | None:

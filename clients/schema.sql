@@ -73,6 +73,7 @@ CREATE TABLE owed (                -- acknowledgements that are to be sent
 CREATE TABLE outbox (
     id       BLOB PRIMARY KEY,
     created  INTEGER NOT NULL,
+    urgency  INTEGER NOT NULL,     -- the place of its precedence: a flash is sent before what is routine
     sealed   BLOB NOT NULL,        -- the draft
     envelope BLOB,                 -- sealed bytes once an attempt was made: the same go again
     receipt  BLOB,

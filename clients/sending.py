@@ -135,7 +135,7 @@ class Sender:
     # Sending
 
     async def flush(self) -> list[Draft]:
-        """Oldest first, so that what depends on another comes after it; what still waits where the node is silent."""
+        """The most urgent first, then the oldest; what still waits where the node is silent."""
         async with self._client.turn:
             try:
                 await send_in_bulk(self._client)
@@ -145,7 +145,7 @@ class Sender:
         return [outgoing.draft for outgoing in self._state.outbox(*OPEN)]
 
     async def send(self, number: bytes) -> Logged:
-        """Send one draft, after what was written before it, so that nothing overtakes.
+        """Send one draft, after what is as urgent and was written before it.
 
         Raises Unreachable (it stays in the outbox), Declined (it says whether it does), Tampering.
         """

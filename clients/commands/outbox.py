@@ -96,7 +96,7 @@ async def send(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send what waits, oldest first; exit status 4 if the node does not answer, 3 if it refused something."""
+    """Send what waits, the most urgent first; exit status 4 if the node does not answer, 3 if it refused something."""
     async with Client(open_seat(ctx)) as client:
         if bulletin is not None:
             _reopen(client, _outgoing(client, bulletin))

@@ -46,6 +46,27 @@ async def test_what_waited_goes_in_one_post_in_order_and_each_has_its_receipt(tm
         assert (received(cn)[-1], cn.state.alarms()) == ("after", [])
 
 
+async def test_the_most_urgent_goes_first(tmp_path: Path) -> None:
+    """One by one, in a post and over a stream: what is as urgent goes as it was written, and nobody is alarmed."""
+    async with exchange(tmp_path, "pk-liaison", "cn-liaison") as (_, (pk, cn)):
+        for title in TITLES:
+            keep(pk, title)
+        keep(pk, "roadblock", precedence="immediate")
+        await pk.sender.send(keep(pk, "attack", precedence="flash"))
+        await cn.sync()
+        assert received(cn) == ["attack"]
+        keep(pk, "second attack", precedence="flash")
+        assert await pk.flush() == []
+        for title in MANY:
+            keep(pk, title)
+        keep(pk, "third attack", precedence="flash")
+        assert await pk.flush() == []
+        await cn.sync()
+        first = ["attack", "second attack", "roadblock", *TITLES]
+        assert received(cn) == [*first, "third attack", *MANY]
+        assert cn.state.alarms() == []
+
+
 @pytest.mark.parametrize("lost", ["request", "answer"])
 async def test_a_post_of_unknown_outcome_is_repeated_with_the_same_bytes(tmp_path: Path, lost: str) -> None:
     async with exchange(tmp_path, "pk-liaison", "cn-liaison") as (_, (pk, cn)):
