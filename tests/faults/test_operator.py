@@ -333,6 +333,24 @@ def test_a_receipt_that_is_only_ahead_of_the_checkpoint_breaks_nothing(operator:
     assert found(audit(operator, note, receipts=(1501,))) == []
 
 
+@pytest.mark.parametrize("changes", [{}, {"exchange": bytes(32)}, {"size": ENTRIES + 1}], ids=str)
+def test_what_the_node_did_not_sign_accuses_nobody(operator: Operator, changes: dict[str, Any]) -> None:
+    """A receipt that somebody made up, a checkpoint of another log's keys: told, and no finding. SPEC 14.2.1."""
+    honest, key = operator.honest, signing_key("CN")
+    head = replace(honest.receipts[FIRST].head, root=bytes(32), **changes)
+    signers = (key, signing_key("PK")) if changes.get("exchange") else (key,)
+    signatures = [head.signature, *(one.sign(head.message(), 1) for one in signers)]  # the first is of another head
+    receipts = [replace(honest.receipts[FIRST], head=replace(head, signature=one)) for one in signatures]
+    checkpoint = Checkpoint(ORIGIN, 1000, bytes(32))
+    note = Note(checkpoint.text(), tuple(node_keys("CN").log.lines(checkpoint, AFTER // 1000))).encode()
+    claims = Claims(honest.checkpoints[ENTRIES], (note,), tuple(receipts))
+    source = fsck.Stored(operator.path)
+    with closing(source.db), verifying() as verifiers:
+        report = audit_ledger(ORIGIN, source, Terms(honest.world.pin, AFTER, claims), verifiers)
+    assert report.findings == ()
+    assert len([line for line in report.warnings if "proves nothing" in line]) == 1 + len(receipts)
+
+
 def test_an_entry_dated_before_a_checkpoint_that_it_is_not_in_is_found(operator: Operator) -> None:
     root = audit(operator, operator.honest.checkpoints[ENTRIES]).ledgers[0].root
     renewed = signed_checkpoint(ENTRIES, root, time_of(ENTRIES) // 1000 + 3600)

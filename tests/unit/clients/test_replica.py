@@ -237,6 +237,34 @@ def test_4_governance_that_is_kept_back_shows_at_the_next_link(pages: Pages, rep
     assert caught.value.check == "governance-link"
 
 
+@pytest.mark.parametrize("how", [how for how in BROKEN if how.startswith(("1 ", "a checkpoint"))])
+def test_on_first_contact_the_page_s_own_directory_says_who_may_sign(how: str, pages: Pages) -> None:
+    """Nothing is known yet, and nothing of it is kept. SPEC 11.3.1, 11.3.2."""
+    new = Replica(Empty(), ORIGIN, pages.world.pin)  # type: ignore[arg-type]
+    check, spoil = BROKEN[how]
+    part = pages.part()
+    with pytest.raises(Tampering) as caught:
+        new.take(
+            replace(part, checkpoint=pages.part(7, node_keys("CN").log).checkpoint)
+            if check == "checkpoint"
+            else spoil(pages, part)
+        )
+    assert caught.value.check == check
+    assert new.verified.size == 0
+
+
+def test_a_head_that_is_not_the_node_s_is_no_promise_and_joins_nothing(pages: Pages, replica: Replica) -> None:
+    """As in a receipt, and in the page that is to show that a receipt's tree is one history with ours."""
+    admit(pages.ledger, pages.world.bulletin())
+    part = pages.part(replica.verified.size)
+    forged = _head(part, OTHER)
+    with pytest.raises(Tampering, match="tree-head"):
+        replica.check_signed(forged.head)
+    with pytest.raises(Tampering, match="tree-head"):
+        replica.extends(pages.ledger.head, forged)
+    replica.check_signed(part.head)
+
+
 def test_a_first_page_begins_with_the_pinned_directory(pages: Pages) -> None:
     """Another exchange, however well signed, is not this one. SPEC 11.3.1."""
     stranger = Replica(Empty(), ORIGIN, bytes(32))  # type: ignore[arg-type]
