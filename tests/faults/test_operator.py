@@ -20,6 +20,7 @@ from keys.finding import Report
 from keys.owed import verifying
 from protocol.checkpoint import Checkpoint
 from protocol.entry import Submission
+from protocol.merkle import leaf_hash
 from protocol.note import Note
 from protocol.policy import Policy as DirectoryPolicy
 from protocol.statements import Acknowledgement, Bulletin
@@ -333,14 +334,19 @@ def test_a_receipt_that_is_only_ahead_of_the_checkpoint_breaks_nothing(operator:
     assert found(audit(operator, note, receipts=(1501,))) == []
 
 
-@pytest.mark.parametrize("changes", [{}, {"exchange": bytes(32)}, {"size": ENTRIES + 1}], ids=str)
-def test_what_the_node_did_not_sign_accuses_nobody(operator: Operator, changes: dict[str, Any]) -> None:
-    """A receipt that somebody made up, a checkpoint of another log's keys: told, and no finding. SPEC 14.2.1."""
-    honest, key = operator.honest, signing_key("CN")
-    head = replace(honest.receipts[FIRST].head, root=bytes(32), **changes)
-    signers = (key, signing_key("PK")) if changes.get("exchange") else (key,)
-    signatures = [head.signature, *(one.sign(head.message(), 1) for one in signers)]  # the first is of another head
-    receipts = [replace(honest.receipts[FIRST], head=replace(head, signature=one)) for one in signatures]
+def test_what_the_node_did_not_sign_accuses_nobody(operator: Operator) -> None:
+    """Receipts that somebody made up, a checkpoint by another log's keys: told, and no finding. SPEC 14.2.1."""
+    honest, (ours, theirs) = operator.honest, (signing_key("PK"), signing_key("CN"))
+    other = replace(operator.entry(0), time=time_of(0) + 1).encode()
+    made_up = replace(honest.receipts[0].head, size=1, root=leaf_hash(other))
+    heads = [
+        made_up,  # with the signature of another head
+        replace(made_up, signature=theirs.sign(made_up.message(), 1)),
+        replace(made_up, signature=None),
+    ]
+    elsewhere = replace(made_up, exchange=bytes(32))
+    heads.append(replace(elsewhere, signature=ours.sign(elsewhere.message(), 1)))
+    receipts = [replace(honest.receipts[0], time=time_of(0) + 1, path=(), entry=other, head=head) for head in heads]
     checkpoint = Checkpoint(ORIGIN, 1000, bytes(32))
     note = Note(checkpoint.text(), tuple(node_keys("CN").log.lines(checkpoint, AFTER // 1000))).encode()
     claims = Claims(honest.checkpoints[ENTRIES], (note,), tuple(receipts))
