@@ -366,6 +366,13 @@ def test_an_entry_dated_before_a_checkpoint_that_it_is_not_in_is_found(operator:
     assert found(audit(operator, note, (renewed,))) == [(ENTRIES, "backdated")]
 
 
+def test_an_entry_dated_after_the_checkpoint_that_it_is_in_is_found(operator: Operator) -> None:
+    """Though by now that time has come."""
+    operator.append(bulletin(operator.honest.world, ENTRIES), AFTER + 50_000)
+    note = operator.cover_up(time_s=(AFTER - 20_000) // 1000)
+    assert found(audit(operator, note)) == [(ENTRIES, "time-ahead")]
+
+
 def test_two_checkpoints_of_one_size_are_found(operator: Operator) -> None:
     """SPEC 14.2.1."""
     replace_with_another(operator, LAST)

@@ -97,15 +97,18 @@ def _item(part: Part, **changes: Any) -> Part:
     return replace(part, items=(*part.items[:-1], replace(part.items[-1], **changes)))
 
 
-def _forged(pages: Pages, *forged: Submission) -> Part:
+def _forged(pages: Pages, *forged: Submission | bytes) -> Part:
     """What a node shows that entered these whatever its judge would have said, and signed the tree."""
     known = pages.ledger.head.size
     honest, link, entries = pages.ledger.storage.entry_bytes(0, known), Link(Kind.DIRECTORY, 0), []
     for at, one in enumerate(forged, known):
+        if isinstance(one, bytes):
+            entries.append(one)
+            continue
         entries.append(Entry(one.kind, one.statement, one.signatures, NOW, link).encode())
         link = Link(one.kind, at) if one.kind in LINKED else link
     size, nodes = known + len(forged), trees.memory([merkle.leaf_hash(data) for data in (*honest, *entries)])
-    bodies = [one.body if one.kind is Kind.DIRECTORY else None for one in forged]
+    bodies = [one.body if isinstance(one, Submission) and one.kind is Kind.DIRECTORY else None for one in forged]
     items = tuple(
         Item(at, data, tuple(merkle.inclusion_path(at, size, nodes)), None, body)
         for at, (data, body) in enumerate(zip(entries, bodies, strict=True), known)
@@ -133,6 +136,13 @@ def test_what_the_judge_refuses_is_kept_without_effect_and_stops_nothing(
     refused, good = replica.take(_forged(pages, REFUSED[code](pages.world), pages.world.bulletin()))
     assert [fault.check for fault in refused.step.faults] == [code]
     assert (refused.step.accepted, good.step.faults, replica.exchange) == (None, (), before)
+
+
+def test_what_is_no_entry_is_tampering(pages: Pages, replica: Replica) -> None:
+    """No honest node enters it, and no reader knows what it hides. SPEC 11.3.2."""
+    with pytest.raises(Tampering) as caught:
+        replica.take(_forged(pages, b"rubbish"))
+    assert caught.value.check == "entry-form"
 
 
 def test_a_page_that_holds_is_believed(pages: Pages, replica: Replica) -> None:
@@ -205,6 +215,7 @@ BROKEN: dict[str, tuple[str, Callable[[Pages, Part], Part]]] = {
     "3 another entry": ("inclusion", lambda _, part: _item(part, entry=part.items[0].entry)),
     "3 another index": ("inclusion", lambda _, part: _item(part, index=part.items[-1].index - 1)),
     "3 another path": ("inclusion", lambda _, part: _item(part, path=())),
+    "an entry again": ("cursor", lambda pages, part: replace(part, items=(pages.part(6).items[0], *part.items))),
     "cursor ahead": ("cursor", lambda _, part: replace(part, next=part.head.size + 1)),
     "cursor back": ("cursor", lambda _, part: replace(part, next=1)),
 }
