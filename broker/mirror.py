@@ -67,11 +67,10 @@ class Contradicted(PartRefused):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a part brought: for whom, and how many entries; whether governance is among them, and what was flagged."""
+    """What a part brought: for whom, how many entries, and what was flagged."""
 
     readers: frozenset[str]
     entries: int
-    governance: bool
     flags: tuple[Flag, ...]
     checkpoint: bool  # a newer one, or one with more cosignatures
 
@@ -97,6 +96,7 @@ class Mirror:
         """
         self.storage, self.origin, self.pin, self._home, self._clock = storage, origin, pin, home, clock
         self._known = known
+        self.on_governance: Callable[[Mirror], Awaitable[None]] = _no_copies  # before what is behind it is shown
         self.filled = 0  # bodies that came after their entries
         self._asked = 0  # bodies that are lacking below it were asked for in this round
         self.tree = Tree(storage)
@@ -244,14 +244,15 @@ class Mirror:
         self._grown.set()
         self._grown = asyncio.Event()
         self.exchange, self.time = self._replay.exchange, self._replay.time
+        self._refused |= {flag.index for flag in flags if not flag.effect}
+        if any(step.entry is not None and step.entry.kind in GOVERNANCE for step, _ in steps):
+            await self.on_governance(self)
         self.head, self.published, self._floor = head or self.head, published or self.published, floor
         self._ahead = part.head if part.head.size > self.size and self._ahead is None else self._ahead
         if self._ahead is not None and self._ahead.size <= self.size:
             self._ahead = None
-        self._refused |= {flag.index for flag in flags if not flag.effect}
         readers = frozenset(reader for entry in delivered for reader in entry.readers)
-        governed = any(step.entry is not None and step.entry.kind in GOVERNANCE for step, _ in steps)
-        return Taken(readers, len(new), governed, (*flags, *late), published is not None)
+        return Taken(readers, len(new), (*flags, *late), published is not None)
 
     def _write(self, group: Mirrored, published: Published | None) -> None:
         """Entries first: a checkpoint is kept only over what is here."""
@@ -363,6 +364,10 @@ class Mirror:
         """Whether any recipient is at home at this node."""
         agencies = [exchange.agency(recipient.agency) for recipient in bulletin.header.recipients]
         return any(agency is not None and agency.home == self._home for agency in agencies)
+
+
+async def _no_copies(mirror: Mirror) -> None:
+    """Of a mirror that no node keeps its own ledger by."""
 
 
 def _backdated(index: int, entry: Entry, floor: _Floor) -> Flag:

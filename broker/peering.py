@@ -39,7 +39,7 @@ class Peering:
         mirror: Mirror,
         node: Node,
         reach: Reach,
-        on_taken: Callable[[Mirror, Taken], Awaitable[None]],
+        on_taken: Callable[[Taken], Awaitable[None]],
         on_contradiction: Callable[[Mirror, Contradicted], Awaitable[None]],
     ) -> None:
         self.config, self.mirror, self._node, self._reach = config, mirror, node, reach
@@ -144,7 +144,7 @@ class Peering:
         self.connected, self.error, self.heard = True, "", self._node.clock()
         for flag in taken.flags:
             log.error("entry-flagged", origin=self.mirror.origin, index=flag.index, check=flag.name, step=flag.step)
-        await self._on_taken(self.mirror, taken)
+        await self._on_taken(taken)
 
     def _doubt(self, checkpoint: str) -> None:
         """A part that does not hold is no alarm; but what the peer's log signed beside it may be another history."""

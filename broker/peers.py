@@ -104,14 +104,13 @@ class Peers:
             self._failed[config.origin] = str(error)
             return
         self._failed.pop(config.origin, None)
+        mirror.on_governance = self._copies.enter  # nothing is served by a state that another nation has ended
         self._serve(mirror)
         lane = Peering(config, mirror, self._node, self._reach, self._on_taken, self._on_contradiction)
         self._lanes[config.origin] = lane, asyncio.create_task(lane.run(), name=f"peer {config.origin}")
 
-    async def _on_taken(self, mirror: Mirror, taken: Taken) -> None:
-        """Governance first: nothing is served by a state that another nation has ended."""
-        if taken.governance:
-            await self._copies.enter(mirror)
+    async def _on_taken(self, taken: Taken) -> None:
+        """Whoever waits for it hears of it."""
         if taken.readers:
             self._node.news.announce(taken.readers)
         if taken.checkpoint:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from broker.node import Node
 from clients.transport import Wire
-from protocol.entry import Entry
+from protocol.entry import Entry, Submission
 from protocol.header import Relation
 from protocol.names import format_id
 from protocol.page import Item, Part
@@ -84,16 +84,14 @@ async def test_a_stream_brings_both_ledgers(tmp_path: Path) -> None:
         await pair.level()
         sizes = {origin: part.head.size for origin, part in (await parts_of(reader)).items()}
         pages = reader.stream(sizes, sizes)
-        await said_at(pair.nodes["PK"], "pk-liaison/desk", pair.world.bulletin(created=now_ms()))
         bulletin = pair.world.bulletin(sender="cn-embassy", to=("cn-liaison", "pk-liaison"), created=now_ms())
-        await said_at(pair.nodes["CN"], "cn-embassy/desk", bulletin)
-        found = dict.fromkeys(ORIGINS.values(), 0)
-        async with asyncio.timeout(120):
-            async for page in pages:
-                for part in page:
-                    found[part.head.origin] += len(bulletins_in(part))
-                if all(found.values()):
-                    break
+        sent = ((PK, "pk-liaison/desk", pair.world.bulletin(created=now_ms())), (CN, "cn-embassy/desk", bulletin))
+        for origin, sender, submission in sent:  # one after the other: neither comes only as the other does
+            await said_at(pair.nodes[sender[:2].upper()], sender, submission)
+            found = 0
+            async with asyncio.timeout(30):
+                while not found:
+                    found = sum(len(bulletins_in(part)) for part in await anext(pages) if part.head.origin == origin)
         await pages.aclose()
 
 
@@ -144,6 +142,32 @@ async def test_governance_is_entered_in_every_ledger_once(tmp_path: Path) -> Non
             assert newest.hash == digest_of(renewed.bundles["cn-embassy"])
         await pair.level()
         assert (pk.ledger.tree.size, cn.ledger.tree.size) == (sizes[0] + 3, sizes[0] + 3)
+
+
+async def test_what_ends_an_agency_is_entered_before_anything_behind_it_is_shown(tmp_path: Path) -> None:
+    """While it is on its way into the own ledger, readers are shown the peer's as it was before. SPEC 11.9.4."""
+    async with live_pair(tmp_path) as pair:
+        await pair.level()
+        pk, cn, mirror = pair.nodes["PK"], pair.nodes["CN"], pair.mirror("CN")
+        reached, gate, submit = asyncio.Event(), asyncio.Event(), cn.writer.submit
+
+        async def held(submission: Submission) -> Receipt:
+            reached.set()
+            await gate.wait()
+            return await submit(submission)
+
+        cn.writer.submit = held  # type: ignore[method-assign,assignment]
+        before = mirror.head.size
+        receipt = await said_at(pk, "pk-custodian-1", pair.world.suspension("pk-liaison", created=now_ms()))
+        async with asyncio.timeout(30):
+            await reached.wait()
+        async with logged_in(cn, "cn-liaison/desk") as reader:
+            assert mirror.size > receipt.index
+            assert (await parts_of(reader))[PK].head.size == before
+            gate.set()
+            await pair.level()
+            assert (await parts_of(reader))[PK].head.size > receipt.index
+        assert cn.ledger.exchange.is_suspended("pk-liaison")
 
 
 async def test_a_bundle_is_posted_at_its_home_alone(tmp_path: Path) -> None:
