@@ -40,7 +40,8 @@ CREATE TEMP TABLE is_delivery (agency, idx);
 CREATE TEMP TABLE is_wrap (idx, hashes);
 CREATE TEMP TABLE is_body (idx, sha256, expires);
 CREATE TEMP TABLE is_acknowledged (
-    origin, idx, leaf, agency, state, time, PRIMARY KEY (origin, idx, leaf, agency, state)
+    origin, idx, leaf, agency, addressee, state, time,
+    PRIMARY KEY (origin, idx, leaf, agency, addressee, state)
 );
 CREATE TEMP TABLE is_tile (level, idx);
 CREATE TEMP TABLE by_hash (sha256, idx, PRIMARY KEY (sha256, idx)) WITHOUT ROWID;
@@ -54,7 +55,7 @@ _STORED = {  # what is stored, and which of the expected rows may be gone
         "WHERE idx NOT IN (SELECT idx FROM body WHERE data IS NULL)",
     ),
     "body": ("SELECT idx, sha256, expires FROM body WHERE data IS NULL OR sha256(data) = sha256", ""),
-    "acknowledged": ("SELECT origin, target AS idx, leaf, agency, state, time FROM acknowledged", ""),
+    "acknowledged": ("SELECT origin, target AS idx, leaf, agency, addressee, state, time FROM acknowledged", ""),
     "tile": ("SELECT level, idx FROM tile", ""),
 }
 
@@ -193,10 +194,10 @@ class Check:
         if isinstance(statement, Acknowledgement):
             readers = [statement.sender, statement.to]
             lines = [
-                (line.origin, line.index, line.leaf, statement.sender, line.state, line.time)
+                (line.origin, line.index, line.leaf, statement.sender, statement.to, line.state, line.time)
                 for line in statement.lines
             ]
-            self._db.executemany("INSERT OR IGNORE INTO is_acknowledged VALUES (?, ?, ?, ?, ?, ?)", lines)
+            self._db.executemany("INSERT OR IGNORE INTO is_acknowledged VALUES (?, ?, ?, ?, ?, ?, ?)", lines)
         if accepted is not None and accepted.directory is not None:
             self._db.execute("INSERT INTO is_body VALUES (?, ?, NULL)", (index, accepted.directory.hash))
         if not (index in self._flags and is_withheld(entry.kind)):

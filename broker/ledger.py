@@ -337,7 +337,7 @@ def new_entry(
         )
     if isinstance(statement, Acknowledgement):
         lines = tuple(
-            AcknowledgedLine(line.origin, line.index, line.leaf, statement.sender, line.state, line.time)
+            AcknowledgedLine(line.origin, line.index, line.leaf, statement.sender, statement.to, line.state, line.time)
             for line in statement.lines
         )
         return NewEntry(*found, acknowledged=lines)

@@ -15,6 +15,7 @@ from keys.witnessing import policy_of, witnessed
 from protocol import names
 from protocol.entry import Entry
 from protocol.errors import ProtocolError
+from protocol.header import Header
 from protocol.problem import Problem
 from protocol.statements import ACKNOWLEDGED, Bulletin
 
@@ -28,7 +29,7 @@ def state_of(node: Node, session: Session, sender: str, number: bytes) -> dict[s
     if not everyone and not (speaker.kind == "seat" and header.is_sent_to(speaker.agency or "")):
         raise Problem("not-found", "there is no such bulletin for you")
     due = entry.time + node.ledger.exchange.in_force.policy.deadline_ms(header.precedence)
-    words = _words(node, shown.origin, index, entry.leaf())
+    words = _words(node, header, index, entry.leaf())
     recipients = []
     for recipient in header.recipients:
         if not everyone and recipient.agency != speaker.agency:
@@ -65,12 +66,12 @@ def _find(node: Node, sender: str, number: bytes) -> tuple[Shown, int, Entry]:
     raise Problem("not-found", "there is no such bulletin for you")
 
 
-def _words(node: Node, origin: str, index: int, leaf: bytes) -> dict[str, dict[str, int]]:
-    """What each agency said of a bulletin, in whatever ledger; of another one at its place, nothing counts."""
+def _words(node: Node, header: Header, index: int, leaf: bytes) -> dict[str, dict[str, int]]:
+    """What each agency said of a bulletin to its sender, in whatever ledger. Nothing else counts (SPEC §11.3.5)."""
     words: dict[str, dict[str, int]] = {}
     for shown in (node.ledger, *node.mirrors):
-        for line in shown.storage.acknowledged(origin, index):
-            if line.leaf == leaf:
+        for line in shown.storage.acknowledged(header.origin, index):
+            if (line.leaf, line.addressee) == (leaf, header.sender):
                 words.setdefault(line.agency, {}).setdefault(line.state, line.time)
     return words
 

@@ -35,6 +35,7 @@ class AcknowledgedLine:
     index: int
     leaf: bytes  # which bulletin it means: where that lies in another ledger, nobody has compared it yet
     agency: str
+    addressee: str  # to whom it says so: the bulletin's sender, else it counts for nothing
     state: str
     time: int
 

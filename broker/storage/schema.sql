@@ -43,13 +43,14 @@ CREATE INDEX directory_by_hash ON body (sha256) WHERE expires IS NULL;
 CREATE INDEX body_by_end ON body (expires) WHERE expires IS NOT NULL AND data IS NOT NULL;
 
 CREATE TABLE acknowledged (
-    origin TEXT NOT NULL,
-    target INTEGER NOT NULL,
-    leaf   BLOB NOT NULL,
-    agency TEXT NOT NULL,
-    state  TEXT NOT NULL,
-    time   INTEGER NOT NULL,
-    PRIMARY KEY (origin, target, leaf, agency, state)
+    origin    TEXT NOT NULL,
+    target    INTEGER NOT NULL,
+    leaf      BLOB NOT NULL,
+    agency    TEXT NOT NULL,
+    addressee TEXT NOT NULL,
+    state     TEXT NOT NULL,
+    time      INTEGER NOT NULL,
+    PRIMARY KEY (origin, target, leaf, agency, addressee, state)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tile (

@@ -181,7 +181,8 @@ class SqliteStorage:
         _insert(db, "INTO delivery", [(reader, e.index) for e in entries for reader in e.readers])
         bodies = [(e.index, e.body_hash, e.expires, _joined(e.wraps), e.body) for e in entries if e.body_hash]
         _insert(db, "INTO body", bodies)
-        lines = [(a.origin, a.index, a.leaf, a.agency, a.state, a.time) for e in entries for a in e.acknowledged]
+        words = [word for entry in entries for word in entry.acknowledged]
+        lines = [(w.origin, w.index, w.leaf, w.agency, w.addressee, w.state, w.time) for w in words]
         _insert(db, "OR IGNORE INTO acknowledged", lines)
         _insert(db, "INTO tile", [(tile.level, tile.index, tile.data, tile.root) for tile in tiles])
 

@@ -96,7 +96,7 @@ async def test_a_stream_brings_both_ledgers(tmp_path: Path) -> None:
 
 
 async def test_words_come_back_the_same_way(tmp_path: Path) -> None:
-    """The sender's node says who received and read, though it was said in the other ledger. SPEC 11.5.1."""
+    """The sender's node says who received and read, though it was said in the other ledger. SPEC 11.3.5, 11.5.1."""
     async with live_pair(tmp_path) as pair:
         pk, cn = pair.nodes["PK"], pair.nodes["CN"]
         submission = pair.world.bulletin(to=("cn-embassy", "cn-liaison"), created=now_ms())
@@ -106,7 +106,10 @@ async def test_words_come_back_the_same_way(tmp_path: Path) -> None:
         assert isinstance(entry, Entry)
         said = [line_about(PK, receipt.index, entry, state, now_ms()) for state in ("received", "read")]
         false = said[0].replace(leaf=bytes(32), state="acted")
-        await said_at(cn, "cn-liaison/desk", pair.world.acknowledgement("cn-liaison", "pk-liaison", (*said, false)))
+        to_another = [line_about(PK, receipt.index, entry, state, now_ms() - 1000) for state in ("read", "acted")]
+        for to, lines in (("pk-site-security", to_another), ("pk-liaison", [*said, false])):
+            word = pair.world.acknowledgement("cn-liaison", to, lines, created=now_ms())
+            await said_at(cn, "cn-liaison/desk", word)
         await pair.level()
         header = Bulletin.decode(submission.statement).header
         path = f"/v1/bulletins/{format_id('pk-liaison', header.id)}"
@@ -114,7 +117,10 @@ async def test_words_come_back_the_same_way(tmp_path: Path) -> None:
             async with logged_in(node, who) as wire:
                 state = await wire.json("GET", path)
             told = {row["agency"]: row["state"] for row in state["recipients"]}
-            assert told["cn-liaison"] == "read", "a word about another bulletin at its place counts for nothing"
+            assert told["cn-liaison"] == "read", (
+                "a word about another bulletin, or to another agency, counts for nothing"
+            )
+            assert {row["read"] for row in state["recipients"]} <= {said[1].time, None}
             assert (state["origin"], state["index"]) == (PK, receipt.index)
             if who.startswith("pk"):
                 assert told["cn-embassy"] == "pending"
