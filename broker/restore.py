@@ -121,8 +121,6 @@ def take_back(ledger: Ledger, tail: Tail, log_keys: Sequence[VerifierKey], *, ha
     Each append is durable by itself: what a crash leaves is a longer ledger, halted as before. Without peers the halt
     is lifted; with them the node signs nothing before it has heard them, halted by now or not.
     """
-    if has_peers and ledger.storage.halted() is None:
-        ledger.storage.halt(Halt(RESTORED))
     try:
         checkpoint = open_checkpoint(tail.checkpoint(), log_keys).checkpoint  # (1)
     except ProtocolError as error:
@@ -133,6 +131,8 @@ def take_back(ledger: Ledger, tail: Tail, log_keys: Sequence[VerifierKey], *, ha
         raise LedgerBroken(f"{recorded.size} entries were signed for, and what is there ends at {checkpoint.size}")
     start, beside = ledger.tree.size, tail if isinstance(tail, StoredTail) else _Unsealed(tail)
     stop = max(checkpoint.size, tail.size()) if isinstance(tail, StoredTail) else checkpoint.size
+    if has_peers and start < stop and ledger.storage.halted() is None:
+        ledger.storage.halt(Halt(RESTORED))
     for data in _entries(tail, start, stop):
         admit_again(ledger, data, beside)  # (4)
     require_known_trees(ledger)

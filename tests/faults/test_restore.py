@@ -208,6 +208,21 @@ async def test_with_the_tail_it_signs_again(past: Past, source: str) -> None:
         assert ledger.broken is None
 
 
+async def test_no_tail_is_enough_for_a_node_with_peers(past: Past) -> None:
+    """Halted by now or not, as files were copied by hand; a tail that is refused or brings nothing changes nothing."""
+    tail = Archive(past.folder / "export")
+    with opened(past.ledger, past.world) as ledger:
+        strangers = LogSigner(ORIGIN, seed("x", 32), seed("y", 32))
+        with pytest.raises(LedgerBroken):
+            take_back(ledger, tail, strangers.vkeys(), has_peers=True)
+        assert ledger.storage.halted() is None
+        assert take_back(ledger, tail, LOG.vkeys(), has_peers=True) == 6
+        assert ledger.storage.halted() == Halt(RESTORED)
+        ledger.storage.halt(None)
+        assert take_back(ledger, tail, LOG.vkeys(), has_peers=True) == 0
+        assert ledger.storage.halted() is None
+
+
 @pytest.mark.parametrize("damage", ["checkpoint", "entry", "short", "stranger", "nothing"])
 async def test_a_tail_that_is_not_this_log_is_refused_and_leaves_the_halt(past: Past, damage: str) -> None:
     """Another log's checkpoint, an altered or missing entry, or one that does not reach what was promised."""
