@@ -44,10 +44,13 @@ async def _caught(tmp_path: Path) -> AsyncIterator[tuple[World, Node, Node]]:
         async with live_node(tmp_path, world, ports["CN"], nation="CN", ask=True) as cn:
             await _post(cn, world, 2)
             await until(lambda: _published(pk) == cn.ledger.head.size)
+        follow(tmp_path, "PK", "")  # it hears of none of this before there is more than it has
+        await until(lambda: not pk.peers.state())
         shutil.move(older, tmp_path / "cn-ledger.db")
         async with live_node(tmp_path, world, ports["CN"], nation="CN") as cn:
             cn.promises.hear = _deaf  # type: ignore[method-assign]
             await _post(cn, world, 4)
+            follow(tmp_path, "PK", cn.config.url)
             yield world, pk, cn
 
 
