@@ -77,8 +77,10 @@ class NodeProcess:
             raise
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
+    async def __aexit__(self, failed: object, *exc: object) -> None:
         self._end()
+        if failed is not None:  # which pytest shows
+            sys.stderr.write(f"{self.home.name}:\n{self.words()}\n")
 
     def _end(self) -> None:
         if self._process is not None:
