@@ -187,8 +187,8 @@ class Deliveries:
     ) -> Part:
         """The entries for this reader from index ``after``; ``known`` is the tree size that it has verified before.
 
-        Where it has been ``told`` the newest checkpoint that is not said again. What is taken of ``room`` is the
-        caller's no more.
+        Where it has been ``told`` the newest checkpoint that is not said again; nor is it to a mirror before all that
+        it covers, as a mirror keeps none that is ahead. What is taken of ``room`` is the caller's no more.
         """
         self._forget_older_heads()
         head = self.shown.head
@@ -211,7 +211,7 @@ class Deliveries:
             used += length
         room.take(len(items), used)
         _, checkpoint_size, note, evidence = self._kept_for
-        note = "" if note == told else note
+        note = "" if note == told or (session.speaker.mirrors and following < checkpoint_size) else note
         between = following if session.speaker.mirrors else checkpoint_size if note else 0
         joints = self._join(0 if session.speaker.mirrors else known, between, head.size)
         return Part(head, tuple(items), note, joints, following, evidence)

@@ -68,9 +68,15 @@ class Subscriber:
         """Whether a checkpoint covers what was sent that the reader does not have, or that more have signed now."""
         for origin, size in self.sent.items():
             one = pages.of(origin)
-            if one and size <= one.checkpoint_size and one.checkpoint_lines > self.lines.get(origin, 0):
+            if one is None or self._is_ahead(origin, one.checkpoint_size):
+                continue
+            if size <= one.checkpoint_size and one.checkpoint_lines > self.lines.get(origin, 0):
                 return True
         return False
+
+    def _is_ahead(self, origin: str, size: int) -> bool:
+        """Whether a mirror, which keeps no checkpoint over what it has not, lacks entries of one of this size yet."""
+        return self.session.speaker.mirrors and self.after.get(origin, 0) < size
 
     def _is_unwarned(self, pages: Pages) -> bool:
         """Whether there is evidence against a log that the reader was not told of."""
@@ -86,7 +92,7 @@ class Subscriber:
             if part.items:
                 self.sent[origin], self.lines[origin] = part.head.size, 0
             size, lines = page.checkpoints[origin]
-            if origin in self.sent and size >= self.sent[origin]:
+            if origin in self.sent and size >= self.sent[origin] and not self._is_ahead(origin, size):
                 self.lines[origin] = lines
         return page
 

@@ -135,6 +135,27 @@ async def test_nothing_comes_without_credit(tmp_path: Path) -> None:
         assert [item.index for item in part.items] == [2]
 
 
+async def test_a_mirror_is_shown_no_checkpoint_before_what_it_covers(tmp_path: Path) -> None:
+    """It would keep none that is ahead, and what was said once is not said again. SPEC 11.6.2."""
+    async with node_and_wire(tmp_path, "CN") as (world, node, wire):
+        size = node.ledger.head.size
+        async with logged_in(node, "pk-liaison/desk") as sender:
+            for _ in range(2):
+                await post(sender, world.bulletin(created=node.clock()))
+        await node.publish()
+        cursor = f"{node.ledger.origin}={size}"
+        async with raw_stream(node, wire, after=cursor, known=cursor) as reader:
+            await until_open(node)
+            with pytest.raises(TimeoutError):
+                await reader.receive(timeout=0.2)
+            shown = []
+            for _ in range(2):
+                await reader.send_str(format_credit(1))
+                part = await next_part(reader)
+                shown.append(([item.index for item in part.items], f"\n{size + 2}\n" in part.checkpoint))
+        assert shown == [([size], False), ([size + 1], True)]
+
+
 @pytest.mark.parametrize(
     "message",
     [
