@@ -100,6 +100,15 @@ class Site(web.BaseSite):
             raise NodeHomeError(f"cannot listen on {self._listen}: {error.strerror or error}") from None
         await super().start()
 
+    async def stop(self) -> None:
+        """Accept no more, make what was accepted, and close only then: asyncio would lose it, and not close it."""
+        if isinstance(self._server, asyncio.Server):
+            loop = asyncio.get_running_loop()
+            for listening in self._server.sockets:
+                loop.remove_reader(listening.fileno())
+            await asyncio.sleep(0)
+        await super().stop()
+
 
 class _Refusing(asyncio.Protocol):
     """One connection too many."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import socket
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,18 @@ async def test_one_connection_too_many_is_closed_before_it_costs_anything(
                 pass
         for _, other in idle[1:]:
             other.close()
+
+
+async def test_a_connection_that_comes_while_a_node_stops_is_closed(tmp_path: Path) -> None:
+    """It was accepted, and asyncio had not made it yet."""
+    async with contextlib.AsyncExitStack() as stack:
+        node = await stack.enter_async_context(live_node(tmp_path, world_of_today()))
+        with contextlib.closing(socket.create_connection(server.parse_listen(node.config.listen), 20)) as late:
+            for _ in range(2):
+                await asyncio.sleep(0)
+            await stack.aclose()
+            assert late.recv(1) == b""
+    gc.collect()  # a socket that was lost is told of here
 
 
 async def test_a_key_that_logs_in_without_end_ends_its_own_sessions(
