@@ -29,22 +29,32 @@ class Acknowledger:
     def __init__(self, client: Client) -> None:
         self._client, self._state = client, client.state
         self._agency = client.home.profile.agency
+        self._arrival = 0  # up to which whatever was opened has been acknowledged
 
     def note(self, held: Held, state: str) -> bool:
         """Owe a word, unless this agency said as much already."""
         said = self._state.state_with(self._agency, held)
         if said and ACKNOWLEDGED.index(said) >= ACKNOWLEDGED.index(state):
             return False
-        now = now_ms()
-        line = AcknowledgementLine(held.origin, held.index, held.leaf, state, now)
         with self._state.transaction():
-            self._state.owe(held.origin, held.index, state, now)
-            self._state.add_acknowledged(self._agency, held.header.sender, line, None)
+            self._owe(held, state)
         return True
 
     def note_received(self) -> list[Held]:
         """Owe `received` for whatever was opened here; what is new among it."""
-        return [held for held in self._state.unacknowledged(self._agency) if self.note(held, "received")]
+        received = self._state.unacknowledged(self._agency, self._arrival)
+        if received:
+            with self._state.transaction():
+                for held in received:
+                    self._owe(held, "received")
+            self._arrival = max(held.arrival for held in received)
+        return received
+
+    def _owe(self, held: Held, state: str) -> None:
+        now = now_ms()
+        line = AcknowledgementLine(held.origin, held.index, held.leaf, state, now)
+        self._state.owe(held.origin, held.index, state, now)
+        self._state.add_acknowledged(self._agency, held.header.sender, line, None)
 
     async def send(self) -> int:
         """Send what is owed; how many lines were logged. Raises Unreachable, and Declined where the seat is refused."""

@@ -11,11 +11,11 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 
 from clients.acknowledging import GATHER_SECONDS, URGENT
 from clients.client import Client
 from clients.clock import now_ms
+from clients.deadlines import Deadlines, Event
 from clients.errors import Declined, Tampering, Unreachable, UsageError
 from clients.progress import Book, Progress
 from clients.promises import may_go_back
@@ -29,21 +29,10 @@ _CHUNK = 64
 _RETRY_SECONDS = 0.1  # and twice as long each time
 _PAUSE_SECONDS = 0.01
 _LOOK_SECONDS = 1.0  # for what another terminal of this home fetched, and for what became late
-_LOOK_MS_MIN, _LOOK_MS_MAX = 1000, 60_000
 
 
 class HandOverFailed(Exception):
     """A consumer did not take a bulletin; why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What became true of a bulletin by time alone: ``late`` or ``overdue``, and with whom."""
-
-    name: str
-    progress: Progress
-    agency: str
-    due: int
 
 
 Hand = Callable[[Progress], Awaitable[None]]  # raises HandOverFailed
@@ -66,6 +55,7 @@ class Follower:
         count: int = 0,
     ) -> None:
         self._client, self._state, self._consumer = client, client.state, consumer
+        self._deadlines = Deadlines(client.state, client.agency)
         self._warn_of, self._alarms = warn_of, client.alarms_at_start
         self._hand, self._tell, self._exercises, self._left = hand, tell, exercises, count or None
         self._arrival = 0  # up to which everything is handed over, or not for this consumer
@@ -73,7 +63,6 @@ class Follower:
         self._reachable = True
         self._owed_since: float | None = None
         self._warned = ""
-        self._look_at = 0  # when something may have become late
 
     async def run(self) -> None:
         """Until enough is handed over, or for ever. Raises UsageError where another such consumer runs already."""
@@ -116,7 +105,6 @@ class Follower:
                         if failures:
                             say(f"{self._client.wire.url} answers again")
                         self._reachable, failures = True, 0
-                        self._look_at = min(self._look_at, now_ms() + _LOOK_MS_MIN)
                         self._news.set()
                         await self._client.flush_waiting()
                         await self._client.promises.check(set())
@@ -219,23 +207,7 @@ class Follower:
         self._alarms = len(alarms)
 
     def _tell_events(self) -> None:
-        """What became late or overdue since it was last looked at; each is told once, whatever restarts."""
-        now = now_ms()
-        if self._client.exchange.directory is None or now < self._look_at:
-            return
-        book, ahead = self._book(), [now + _LOOK_MS_MAX]
-        for held in self._state.bulletins("expires > ?", now):
-            progress = book.of(held)
-            late = [Event("late", progress, reader.agency, reader.due) for reader in progress.readers if reader.late]
-            ahead += [reader.due for reader in progress.readers if reader.due >= now]
-            request = progress.request
-            if request is not None:
-                ahead.append(max(now + _LOOK_MS_MIN, request.due))
-            if request is not None and request.state == "overdue":
-                late += [Event("overdue", progress, agency, request.due) for agency in request.waiting]
-            for event in late:
-                with self._state.transaction():
-                    new = self._state.tell(event.name, held.origin, held.index, event.agency)
-                if new:
-                    self._tell(event)
-        self._look_at = max(now + _LOOK_MS_MIN, min(ahead) + 1)
+        exchange = self._client.exchange
+        if exchange.directory is not None:
+            for event in self._deadlines.passed(exchange.in_force.policy, now_ms()):
+                self._tell(event)

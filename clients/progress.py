@@ -121,10 +121,19 @@ class Book:
             cancels=tuple(self._targets(held, "cancels")),
         )
 
+    def deadlines(self, held: Held) -> tuple[int, ...]:
+        """When it becomes late, and overdue where it asks for an answer."""
+        answer_due = held.content.answer_due if held.content else None
+        return (self._due(held),) if answer_due is None else (self._due(held), answer_due)
+
+    def _due(self, held: Held) -> int:
+        """By when its readers must have acknowledged it."""
+        return held.logged + self._policy.deadline_ms(held.header.precedence)
+
     def readers(self, held: Held) -> tuple[Reader, ...]:
         """Progress with each recipient that this agency may know of."""
         names = [recipient.agency for recipient in held.header.recipients]
-        due = held.logged + self._policy.deadline_ms(held.header.precedence)
+        due = self._due(held)
         said: dict[str, dict[str, int]] = {name: {} for name in names if held.own or name == self._agency}
         for agency, state, moment in self._state.acknowledged(held):
             if agency in said:

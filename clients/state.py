@@ -152,23 +152,28 @@ class State(Outbox, Signed, Words):
         )
         return [self._held(*row) for row in self._db.execute(query, (now, limit)).fetchall()]
 
+    def arrived(self, arrival: int, now: int, limit: int) -> list[Held]:
+        """What came after ``arrival`` and has not expired, whoever sent it, in the order in which it came."""
+        query = f"SELECT {self._COLUMNS} FROM bulletin WHERE arrival > ? AND expires > ? ORDER BY arrival LIMIT ?"  # noqa: S608
+        return [self._held(*row) for row in self._db.execute(query, (arrival, now, limit)).fetchall()]
+
     def set_opened(self, held: Held, content: Content) -> None:
         """It could be opened after all: it arrives anew, and is handed over whatever was handed over before."""
+        kept = "origin, idx, sender, id, key_id, feed, own, logged, expires, entry, leaf"
         self._db.execute(
-            "UPDATE bulletin SET sealed = ?, problem = '', arrival = (SELECT max(arrival) + 1 FROM bulletin) "
-            "WHERE origin = ? AND idx = ?",
+            f"REPLACE INTO bulletin SELECT NULL, {kept}, ?, '' FROM bulletin WHERE origin = ? AND idx = ?",  # noqa: S608
             (self.seal(content.encode()), held.origin, held.index),
         )
         self._db.execute("DELETE FROM handed WHERE sender = ? AND id = ?", (held.header.sender, held.header.id))
 
-    def unacknowledged(self, agency: str) -> list[Held]:
-        """What was opened here, and ``agency`` has not yet said that it received it."""
+    def unacknowledged(self, agency: str, arrival: int = 0) -> list[Held]:
+        """What came after ``arrival`` and was opened here, and ``agency`` has not yet said that it received it."""
         where = (
-            "own = 0 AND sealed IS NOT NULL AND NOT EXISTS (SELECT 1 FROM acknowledged AS a "
+            "arrival > ? AND own = 0 AND sealed IS NOT NULL AND NOT EXISTS (SELECT 1 FROM acknowledged AS a "
             "WHERE a.origin = bulletin.origin AND a.target = bulletin.idx AND a.leaf = bulletin.leaf "
             "AND a.addressee = bulletin.sender AND a.agency = ?)"
         )
-        return self.bulletins(where, agency)
+        return self.bulletins(where, arrival, agency)
 
     def names(self) -> list[tuple[str, bytes]]:
         """Sender and id of everything here, each once."""

@@ -16,9 +16,10 @@ from clients.client import Client
 from clients.commands.context import AsJson, open_seat, run
 from clients.commands.notices import finish
 from clients.commands.show import Desk, print_line, title_of, to_json
+from clients.deadlines import Event
 from clients.errors import UsageError
 from clients.finding import find
-from clients.following import Alarm, Event, Follower, HandOverFailed
+from clients.following import Alarm, Follower, HandOverFailed
 from clients.progress import Progress
 from clients.screen import alarm, emit, format_moment, out, say, warn
 

@@ -28,8 +28,9 @@ from broker.storage.sqlite import SqliteStorage
 from clients.asked import Asked
 from clients.auditor import Auditor, archive_of, site_of
 from clients.client import Client
+from clients.deadlines import Event
 from clients.errors import ClientError
-from clients.following import Alarm, Event, Follower, Hand
+from clients.following import Alarm, Follower, Hand
 from clients.progress import Progress
 from clients.transport import Wire, error_of
 from keys.finding import AuditedLedger, Report
