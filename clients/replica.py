@@ -49,11 +49,11 @@ class ClientLookup:
 
     def first(self, sender: str, bulletin_id: bytes) -> First | None:
         """Only bulletins held here are known."""
-        where = "origin = ? AND sender = ? AND id = ? AND idx < ?"
-        held = self._state.bulletins(where, self._origin, sender, bulletin_id, self._below)
-        if not held:
+        named = self._state.bulletins("sender = ? AND id = ?", sender, bulletin_id)
+        here = [held for held in named if held.origin == self._origin and held.index < self._below]
+        if not here:
             return None
-        return First(held[0].index, statement_hash(Kind.BULLETIN, Entry.decode(held[0].entry).statement))
+        return First(here[0].index, statement_hash(Kind.BULLETIN, Entry.decode(here[0].entry).statement))
 
     def seen(self, digest: bytes) -> int | None:
         """A client does not keep every statement; a repeated one changes nothing for it."""
