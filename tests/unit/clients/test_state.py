@@ -63,7 +63,17 @@ def _arrive(state: State, indexes: range) -> Held:
         lambda state, held: state.to_hand_over("print", held.arrival - 1, 64),
         lambda state, held: state.arrived(held.arrival - 1, NOW, 64),
     ],
-    ids=["first", "entry", "by id", "state with", "acknowledged", "related", "unacknowledged", "to hand over", "arrived"],
+    ids=[
+        "first",
+        "entry",
+        "by id",
+        "state with",
+        "acknowledged",
+        "related",
+        "unacknowledged",
+        "to hand over",
+        "arrived",
+    ],
 )
 def test_a_bulletin_costs_what_it_costs_among_few(state: _Counted, ask: Callable[[State, Held], object]) -> None:
     held = _arrive(state, range(FEW))
