@@ -13,9 +13,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 
 from clients.acknowledging import GATHER_SECONDS, URGENT
+from clients.agenda import Agenda, Event
 from clients.client import Client
 from clients.clock import now_ms
-from clients.deadlines import Deadlines, Event
 from clients.errors import Declined, Tampering, Unreachable, UsageError
 from clients.progress import Book, Progress
 from clients.promises import may_go_back
@@ -55,7 +55,7 @@ class Follower:
         count: int = 0,
     ) -> None:
         self._client, self._state, self._consumer = client, client.state, consumer
-        self._deadlines = Deadlines(client.state, client.agency)
+        self._agenda = Agenda(client.state, client.agency)
         self._warn_of, self._alarms = warn_of, client.alarms_at_start
         self._hand, self._tell, self._exercises, self._left = hand, tell, exercises, count or None
         self._arrival = 0  # up to which everything is handed over, or not for this consumer
@@ -209,5 +209,5 @@ class Follower:
     def _tell_events(self) -> None:
         exchange = self._client.exchange
         if exchange.directory is not None:
-            for event in self._deadlines.passed(exchange.in_force.policy, now_ms()):
+            for event in self._agenda.passed(exchange.in_force.policy, now_ms()):
                 self._tell(event)

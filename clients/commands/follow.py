@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
+from clients.agenda import Event
 from clients.client import Client
 from clients.commands.context import AsJson, open_seat, run
 from clients.commands.notices import finish
 from clients.commands.show import Desk, print_line, title_of, to_json
-from clients.deadlines import Event
 from clients.errors import UsageError
 from clients.finding import find
 from clients.following import Alarm, Follower, HandOverFailed

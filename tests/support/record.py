@@ -25,10 +25,10 @@ from broker.mirrors import FOLDER, digest_of
 from broker.node import Node
 from broker.storage.mirrored import MirrorStorage
 from broker.storage.sqlite import SqliteStorage
+from clients.agenda import Event
 from clients.asked import Asked
 from clients.auditor import Auditor, archive_of, site_of
 from clients.client import Client
-from clients.deadlines import Event
 from clients.errors import ClientError
 from clients.following import Alarm, Follower, Hand
 from clients.progress import Progress

@@ -1,4 +1,4 @@
-"""Deadlines: what becomes late or overdue by time alone, looked at when its time has passed and not before.
+"""An agenda: what becomes late or overdue by time alone, looked at when its time has passed and not before.
 
 A home holds many bulletins and few of them come due in a second: each is read once as it arrives, and again when its
 own time is over.
@@ -27,7 +27,7 @@ class Event:
     due: int
 
 
-class Deadlines:
+class Agenda:
     """Of everything in one home that has not expired. Each event is told once, whatever restarts."""
 
     def __init__(self, state: State, agency: str) -> None:

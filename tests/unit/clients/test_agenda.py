@@ -1,4 +1,4 @@
-"""clients/deadlines.py: what becomes late is told once, when its time has passed; nothing else is read then."""
+"""clients/agenda.py: what becomes late is told once, when its time has passed; nothing else is read then."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from clients import progress
-from clients.deadlines import Deadlines
+from clients.agenda import Agenda
 from clients.state import State
 from protocol.entry import Entry
 from protocol.policy import Policy
@@ -47,39 +47,39 @@ def _arrive(state: State, index: int, answer_due: int | None = None, **changes: 
     state.add_bulletin((ORIGIN, index), header, entry, content, "", own=True)
 
 
-def _told(deadlines: Deadlines, now: int, policy: Policy = POLICY) -> list[tuple[str, int, str]]:
+def _told(agenda: Agenda, now: int, policy: Policy = POLICY) -> list[tuple[str, int, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(progress, "now_ms", lambda: now)
-        return [(event.name, event.progress.held.index, event.agency) for event in deadlines.passed(policy, now)]
+        return [(event.name, event.progress.held.index, event.agency) for event in agenda.passed(policy, now)]
 
 
 def test_each_is_told_when_its_own_time_has_passed_and_once(state: _Counted) -> None:
     for index, precedence in enumerate(("routine", "flash", "flash")):
         _arrive(state, index, precedence=precedence)
-    deadlines = Deadlines(state, "pk-liaison")
-    assert _told(deadlines, FLASH) == []
-    assert _told(deadlines, FLASH + 1) == [("late", 1, "cn-liaison"), ("late", 2, "cn-liaison")]
-    assert _told(deadlines, FLASH + 1) == []
-    assert _told(deadlines, ROUTINE + 1) == [("late", 0, "cn-liaison")]
-    assert _told(Deadlines(state, "pk-liaison"), ROUTINE + 1) == []  # another process
+    agenda = Agenda(state, "pk-liaison")
+    assert _told(agenda, FLASH) == []
+    assert _told(agenda, FLASH + 1) == [("late", 1, "cn-liaison"), ("late", 2, "cn-liaison")]
+    assert _told(agenda, FLASH + 1) == []
+    assert _told(agenda, ROUTINE + 1) == [("late", 0, "cn-liaison")]
+    assert _told(Agenda(state, "pk-liaison"), ROUTINE + 1) == []  # another process
 
 
 def test_a_request_is_looked_at_again_when_its_answer_is_due(state: _Counted) -> None:
     _arrive(state, 0, answer_due=ROUTINE + 5)
-    deadlines = Deadlines(state, "pk-liaison")
-    assert _told(deadlines, ROUTINE + 1) == [("late", 0, "cn-liaison")]
-    assert _told(deadlines, ROUTINE + 6) == [("overdue", 0, "cn-liaison")]
+    agenda = Agenda(state, "pk-liaison")
+    assert _told(agenda, ROUTINE + 1) == [("late", 0, "cn-liaison")]
+    assert _told(agenda, ROUTINE + 6) == [("overdue", 0, "cn-liaison")]
 
 
 def test_what_is_not_due_is_not_opened_again(state: _Counted) -> None:
     for index in range(100):
         _arrive(state, index)
-    deadlines = Deadlines(state, "pk-liaison")
-    assert _told(deadlines, NOW) == []
+    agenda = Agenda(state, "pk-liaison")
+    assert _told(agenda, NOW) == []
     opened = state.opened
     assert opened == 100
     _arrive(state, 100, precedence="flash")
-    assert _told(deadlines, FLASH + 1) == [("late", 100, "cn-liaison")]
+    assert _told(agenda, FLASH + 1) == [("late", 100, "cn-liaison")]
     assert state.opened == opened + 2  # the new one, as it came and as it was due
 
 
@@ -89,26 +89,26 @@ def test_what_was_acknowledged_in_time_or_has_expired_is_not_told(state: _Counte
     (held, _) = state.bulletins()
     line = AcknowledgementLine(ORIGIN, 0, held.leaf, "received", NOW)
     state.add_acknowledged("cn-liaison", "pk-liaison", line, (ORIGIN, 2))
-    deadlines = Deadlines(state, "pk-liaison")
-    assert _told(deadlines, NOW) == []
-    assert _told(deadlines, ROUTINE + 1) == []
+    agenda = Agenda(state, "pk-liaison")
+    assert _told(agenda, NOW) == []
+    assert _told(agenda, ROUTINE + 1) == []
 
 
 def test_another_policy_sets_other_deadlines_for_what_is_here(state: _Counted) -> None:
     _arrive(state, 0)
-    deadlines = Deadlines(state, "pk-liaison")
-    assert _told(deadlines, NOW + 3_600_000) == []
+    agenda = Agenda(state, "pk-liaison")
+    assert _told(agenda, NOW + 3_600_000) == []
     sooner = Policy(deadlines_seconds=(60, 60, 60, 60))
-    assert _told(deadlines, NOW + 3_600_000, sooner) == [("late", 0, "cn-liaison")]
+    assert _told(agenda, NOW + 3_600_000, sooner) == [("late", 0, "cn-liaison")]
 
 
 def test_what_its_ledger_lost_is_not_told(state: _Counted) -> None:
     _arrive(state, 0)
     _arrive(state, 1)
-    deadlines = Deadlines(state, "pk-liaison")
-    assert _told(deadlines, NOW) == []
+    agenda = Agenda(state, "pk-liaison")
+    assert _told(agenda, NOW) == []
     state.forget_from(ORIGIN, 1, NOW, "pk-liaison")
-    assert _told(deadlines, ROUTINE + 1) == [("late", 0, "cn-liaison")]
+    assert _told(agenda, ROUTINE + 1) == [("late", 0, "cn-liaison")]
 
 
 def test_what_is_opened_at_last_arrives_after_all_that_ever_came(state: _Counted) -> None:
