@@ -82,6 +82,7 @@ class LedgerAudit:
             before = self._replay.exchange
             leaf = leaf_hash(data)
             step = self._step(data)
+            self._look_at(step, leaf)
             self._grow(leaf, step)
             if seen is not None:
                 seen(step, leaf, before)
@@ -96,12 +97,11 @@ class LedgerAudit:
         self._memory.size = index + 1
         if step.owed:
             self._owed.add(index, step.owed)
-        self._look_at(index, step)
         return step
 
-    def _look_at(self, index: int, step: Step) -> None:
+    def _look_at(self, step: Step, leaf: bytes) -> None:
         """Deadlines, and (8) bodies."""
-        entry, accepted = step.entry, step.accepted
+        index, entry, accepted = step.index, step.entry, step.accepted
         if entry is None or accepted is None:
             return
         statement = accepted.statement
@@ -109,7 +109,7 @@ class LedgerAudit:
             policy = self._replay.exchange.in_force.policy
             if self._deadlines is not None:
                 due = entry.time + policy.deadline_ms(statement.header.precedence)
-                self._deadlines.sent(self.derived.origin, index, statement.header, due)
+                self._deadlines.sent(self.derived.origin, index, leaf, statement.header, due)
             if self._terms.bodies:
                 kept_until = statement.header.expires + policy.retention_days * DAY_MS
                 self._check_body(index, statement.body, expected=self._terms.now < kept_until)

@@ -7,7 +7,7 @@ from collections import Counter
 from protocol.header import Header
 from protocol.statements import Acknowledgement
 
-_Key = tuple[str, int, str]  # origin, index, recipient
+_Key = tuple[str, int, bytes, str, str]  # origin, index and leaf; whose word it is, and to whom
 
 
 class Deadlines:
@@ -19,10 +19,10 @@ class Deadlines:
         self._late: Counter[str] = Counter()
         self._homes = set[str]()
 
-    def sent(self, origin: str, index: int, header: Header, due: int) -> None:
+    def sent(self, origin: str, index: int, leaf: bytes, header: Header, due: int) -> None:
         """A bulletin that its recipients are to acknowledge by ``due``."""
         for recipient in header.recipients:
-            key = (origin, index, recipient.agency)
+            key = (origin, index, leaf, recipient.agency, header.sender)
             time = self._early.pop(key, None)
             if time is None:
                 self._due[key] = due
@@ -30,9 +30,13 @@ class Deadlines:
                 self._late[recipient.agency] += time > due
 
     def acknowledged(self, acknowledgement: Acknowledgement) -> None:
-        """A recipient's word; its first on a bulletin counts."""
+        """A recipient's word; its first on a bulletin counts.
+
+        The judge of another ledger than the bulletin's saw its form alone: what names another hash, or is said to
+        another than the sender, is no word on it.
+        """
         for line in acknowledgement.lines:
-            key = (line.origin, line.index, acknowledgement.sender)
+            key = (line.origin, line.index, line.leaf, acknowledgement.sender, acknowledgement.to)
             due = self._due.pop(key, None)
             if due is not None:
                 self._late[acknowledgement.sender] += line.time > due
@@ -46,7 +50,7 @@ class Deadlines:
     def warnings(self, now: int, homes: dict[str, str]) -> list[str]:
         """A sentence for each agency; ``homes`` are the ledgers in which agencies acknowledge."""
         silent = Counter(
-            agency for (_, _, agency), due in self._due.items() if due < now and homes.get(agency) in self._homes
+            agency for (_, _, _, agency, _), due in self._due.items() if due < now and homes.get(agency) in self._homes
         )
         late = [f"{agency} acknowledged {count} late" for agency, count in sorted(self._late.items()) if count]
         return late + [
