@@ -125,13 +125,14 @@ class Outbox(Store):
 
     def receipts_held(self, recipient: str, origin: str, feed: str, key_id: bytes) -> int:
         """What goes into a wrap: how many bulletins of this seat key to this recipient are known to be logged."""
-        query = "SELECT count(*) FROM sent WHERE recipient = ? AND origin = ? AND feed = ? AND key_id = ?"
-        return int(self._db.execute(query, (recipient, origin, feed, key_id)).fetchone()[0])
+        query = "SELECT count FROM sent_count WHERE recipient = ? AND origin = ? AND feed = ? AND key_id = ?"
+        row = self._db.execute(query, (recipient, origin, feed, key_id)).fetchone()
+        return int(row[0]) if row else 0
 
     def count_receipt(self, header: Header) -> None:
         """One more receipt held, for every recipient of a bulletin; the same one counts once."""
         rows = [(r.agency, header.origin, header.feed, header.key_id, header.id) for r in header.recipients]
-        self._db.executemany("INSERT OR IGNORE INTO sent VALUES (?, ?, ?, ?, ?)", rows)
+        self._db.executemany("INSERT INTO sent VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
 
     def uncount_receipt(self, origin: str, number: bytes) -> None:
         """A receipt turned out to be broken: its bulletin is in no ledger."""

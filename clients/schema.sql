@@ -23,6 +23,7 @@ CREATE TABLE bulletin (            -- received or sent by this agency
     id      BLOB NOT NULL,
     key_id  BLOB NOT NULL,
     feed    TEXT NOT NULL,
+    nth     INTEGER NOT NULL,      -- of its key and feed here: 1 for the first
     own     INTEGER NOT NULL,      -- 1 where this agency sent it
     logged  INTEGER NOT NULL,      -- admission time
     expires INTEGER NOT NULL,
@@ -93,6 +94,22 @@ CREATE TABLE sent (                -- receipts held, by what a wrap counts
     id        BLOB NOT NULL,
     PRIMARY KEY (recipient, origin, feed, key_id, id)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE sent_count (          -- how many of them: a wrap is not sealed by counting all that went before
+    recipient TEXT NOT NULL,
+    origin    TEXT NOT NULL,
+    feed      TEXT NOT NULL,
+    key_id    BLOB NOT NULL,
+    count     INTEGER NOT NULL,
+    PRIMARY KEY (recipient, origin, feed, key_id)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER sent_more AFTER INSERT ON sent BEGIN
+    INSERT INTO sent_count VALUES (new.recipient, new.origin, new.feed, new.key_id, 1)
+    ON CONFLICT DO UPDATE SET count = count + 1;
+END;
+CREATE TRIGGER sent_less AFTER DELETE ON sent BEGIN
+    UPDATE sent_count SET count = count - 1
+    WHERE recipient = old.recipient AND origin = old.origin AND feed = old.feed AND key_id = old.key_id;
+END;
 CREATE TABLE handed (              -- what `follow` handed over, once for (sender, id) across origins
     consumer TEXT NOT NULL,        -- print, or exec
     sender   TEXT NOT NULL,

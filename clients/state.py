@@ -95,11 +95,12 @@ class State(Outbox, Signed, Words):
     def add_bulletin(
         self, place: tuple[str, int], header: Header, entry: Entry, content: Content | None, problem: str, *, own: bool
     ) -> None:
-        """One bulletin at ``place``, which is origin and index."""
+        """One bulletin at ``place``, which is origin and index: beyond all others of that origin."""
         sealed = self.seal(content.encode()) if content else None
-        known = (header.sender, header.id, header.key_id, header.feed, own, entry.time, header.expires)
+        nth = self.count_before(place[0], header.key_id, header.feed, place[1]) + 1
+        known = (header.sender, header.id, header.key_id, header.feed, nth, own, entry.time, header.expires)
         self._db.execute(
-            "INSERT INTO bulletin VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO bulletin VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*place, *known, entry.encode(), entry.leaf(), sealed, problem),
         )
 
@@ -132,8 +133,10 @@ class State(Outbox, Signed, Words):
 
     def count_before(self, origin: str, key_id: bytes, feed: str, index: int) -> int:
         """How many bulletins of one seat key in one feed stand here below ``index``."""
-        query = "SELECT count(*) FROM bulletin WHERE origin = ? AND key_id = ? AND feed = ? AND idx < ?"
-        return int(self._db.execute(query, (origin, key_id, feed, index)).fetchone()[0])
+        of_key = "origin = ? AND key_id = ? AND feed = ? AND idx < ?"
+        query = f"SELECT nth FROM bulletin WHERE {of_key} ORDER BY idx DESC LIMIT 1"  # noqa: S608
+        row = self._db.execute(query, (origin, key_id, feed, index)).fetchone()
+        return int(row[0]) if row else 0
 
     def to_hand_over(self, consumer: str, arrival: int, limit: int) -> list[Held]:
         """What came from others after ``arrival`` and is not handed over yet, in the order in which it came."""
@@ -159,7 +162,7 @@ class State(Outbox, Signed, Words):
 
     def set_opened(self, held: Held, content: Content) -> None:
         """It could be opened after all: it arrives anew, and is handed over whatever was handed over before."""
-        kept = "origin, idx, sender, id, key_id, feed, own, logged, expires, entry, leaf"
+        kept = "origin, idx, sender, id, key_id, feed, nth, own, logged, expires, entry, leaf"
         self._db.execute(
             f"REPLACE INTO bulletin SELECT NULL, {kept}, ?, '' FROM bulletin WHERE origin = ? AND idx = ?",  # noqa: S608
             (self.seal(content.encode()), held.origin, held.index),
