@@ -42,12 +42,15 @@ class Acknowledger:
 
     def note_received(self) -> list[Held]:
         """Owe `received` for whatever was opened here; what is new among it."""
+        newest = self._state.newest_arrival()
+        if newest == self._arrival:
+            return []
         received = self._state.unacknowledged(self._agency, self._arrival)
         if received:
             with self._state.transaction():
                 for held in received:
                     self._owe(held, "received")
-            self._arrival = max(held.arrival for held in received)
+        self._arrival = newest
         return received
 
     def _owe(self, held: Held, state: str) -> None:

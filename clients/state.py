@@ -155,6 +155,10 @@ class State(Outbox, Signed, Words):
         )
         return [self._held(*row) for row in self._db.execute(query, (now, limit)).fetchall()]
 
+    def newest_arrival(self) -> int:
+        """Of all that is here; 0 where nothing is."""
+        return int(self._db.execute("SELECT coalesce(max(arrival), 0) FROM bulletin").fetchone()[0])
+
     def arrived(self, arrival: int, now: int, limit: int) -> list[Held]:
         """What came after ``arrival`` and has not expired, whoever sent it, in the order in which it came."""
         query = f"SELECT {self._COLUMNS} FROM bulletin WHERE arrival > ? AND expires > ? ORDER BY arrival LIMIT ?"  # noqa: S608

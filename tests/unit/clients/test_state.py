@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from clients.acknowledging import Acknowledger
 from clients.replica import ClientLookup
 from clients.state import Held, State
 from protocol.entry import Entry
@@ -89,6 +91,17 @@ def test_a_bulletin_costs_what_it_costs_among_few(state: _Counted, ask: Callable
     held = _arrive(state, range(FEW, MANY))
     assert among_few > 0
     assert state.steps(lambda: ask(state, held)) <= among_few + FEW
+
+
+def test_what_another_process_acknowledged_is_looked_through_once(state: _Counted) -> None:
+    client: Any = SimpleNamespace(state=state, home=SimpleNamespace(profile=SimpleNamespace(agency="cn-liaison")))
+    _arrive(state, range(FEW))
+    assert len(Acknowledger(client).note_received()) == FEW
+    again = Acknowledger(client)
+    first = state.steps(again.note_received)
+    assert state.steps(again.note_received) < first / 2
+    _arrive(state, range(FEW, FEW + 1))
+    assert [held.index for held in again.note_received()] == [FEW]
 
 
 def test_what_came_before_of_one_key_and_feed_is_counted_where_a_ledger_lost_its_tail_too(state: State) -> None:
