@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
-import os
 import shlex
 import shutil
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,12 +14,11 @@ from clients.commands.context import AsJson, open_seat, run
 from clients.commands.notices import finish
 from clients.commands.show import Desk, print_line, title_of, to_json
 from clients.errors import UsageError
+from clients.executing import execute
 from clients.finding import find
-from clients.following import Alarm, Follower, HandOverFailed
+from clients.following import Alarm, Follower
 from clients.progress import Progress
 from clients.screen import alarm, emit, format_moment, out, say, warn
-
-EXEC_SECONDS_MAX = 300
 
 
 @run
@@ -89,7 +84,7 @@ class _Screen:
         desk = Desk.of(self._client)
         value = {**to_json(progress, desk), "event": "bulletin"}
         if self._words:
-            await _execute(self._words, progress.held.header.name, value)
+            await execute(self._words, progress.held.header.name, value)
         elif self._as_json:
             emit(value)
         else:
@@ -120,28 +115,6 @@ class _Screen:
             f"{header.status.upper()} {header.name} is {event.name} with {event.agency}, "
             f"due {format_moment(event.due)}: {title}"
         )
-
-
-async def _execute(words: list[str], name: str, value: dict[str, Any]) -> None:
-    """Run the command with the bulletin on its stdin. Raises HandOverFailed unless it ends with status 0."""
-    try:
-        child = await asyncio.create_subprocess_exec(
-            *words, stdin=asyncio.subprocess.PIPE, env={**os.environ, "KHUNJERAB_ID": name}
-        )
-    except OSError as error:
-        raise HandOverFailed(f"{words[0]}: {error.strerror}") from None
-    try:
-        async with asyncio.timeout(EXEC_SECONDS_MAX):
-            await child.communicate(json.dumps(value, ensure_ascii=False).encode() + b"\n")
-    except TimeoutError:
-        raise HandOverFailed(f"it ran longer than {EXEC_SECONDS_MAX} s") from None
-    finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-    if child.returncode:
-        raise HandOverFailed(f"it ended with status {child.returncode}")
 
 
 def _set_aside(client: Client, retry: str, *, as_json: bool) -> None:
