@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from clients.drafts import Draft
 from clients.store import Store
@@ -29,10 +30,13 @@ class Outgoing(Record):
     state: str
     problem: str
 
-    @property
-    def promise(self) -> Promise:
-        """What was posted, with the receipt that is held for it."""
-        return Promise(Submission.decode(self.envelope or b""), Receipt.decode(self.receipt or b""))
+
+class Posted(Record):
+    """A bulletin of the outbox that a receipt is held for."""
+
+    id: bytes
+    promise: Promise
+    state: str
 
 
 class Outbox(Store):
@@ -53,7 +57,7 @@ class Outbox(Store):
         return [self._outgoing(*row) for row in rows.fetchall()]
 
     def waiting(self, *states: str) -> list[bytes]:
-        """The ids of what is still to be sent, in that order: all of it may be too much to hold."""
+        """The ids of what is in these states, or still to be sent, in that order: all of it may be too much to hold."""
         states = states or OPEN
         marks = ", ".join("?" for _ in states)
         query = f"SELECT id FROM outbox WHERE state IN ({marks}) {_AS_SENT}"  # noqa: S608
@@ -64,6 +68,14 @@ class Outbox(Store):
         query = "SELECT sealed, envelope, receipt, state, problem FROM outbox WHERE id = ?"
         row = self._db.execute(query, (number,)).fetchone()
         return self._outgoing(*row) if row else None
+
+    def posted(self) -> Iterator[Posted]:
+        """What receipts are held for, one after another; nobody needs its text for that, so it stays sealed."""
+        for number in self.waiting(*LOGGED):
+            row = self._db.execute("SELECT envelope, receipt, state FROM outbox WHERE id = ?", (number,)).fetchone()
+            if row is not None and row[2] in LOGGED:  # it may have left meanwhile
+                envelope, receipt, state = row
+                yield Posted(number, Promise(Submission.decode(self.unseal(envelope)), Receipt.decode(receipt)), state)
 
     def _outgoing(
         self, sealed: bytes, envelope: bytes | None, receipt: bytes | None, state: str, problem: str

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from clients.clock import now_ms
 from clients.errors import Declined, Tampering, Unreachable
-from clients.outbox import LOGGED
+from clients.outbox import LOGGED, Posted
 from clients.replica import Replica, checkpoint_of
 from clients.screen import warn
 from clients.sending import AT_THE_DOOR
-from clients.state import Outgoing, Verified
+from clients.state import Verified
 from protocol.merkle import EMPTY_ROOT
 from protocol.page import Part, encode_page
 from protocol.problem import Problem
@@ -41,7 +41,7 @@ class Promises:
 
     def held(self) -> set[bytes]:
         """Names of what receipts are held for: what a page fetched from now on must show."""
-        return {outgoing.draft.id for outgoing in self._state.outbox(*LOGGED)} | self._state.promised_names()
+        return {*self._state.waiting(*LOGGED), *self._state.promised_names()}
 
     async def check(self, promised: set[bytes]) -> None:
         """Hold every receipt against what is verified, and let go of what is safe in a witnessed checkpoint.
@@ -50,17 +50,15 @@ class Promises:
         the home ledger.
         """
         heads, beyond = dict[tuple[int, bytes], bool](), dict[bytes, Promise]()
-        for outgoing in self._state.outbox(*LOGGED):
-            promise = outgoing.promise
+        for posted in self._state.posted():
+            promise = posted.promise
             receipt, verified = promise.receipt, self._verified(promise)
             if receipt.index >= verified.next:
-                beyond[outgoing.draft.id] = promise
-                continue
-            held = self._state.bulletin_at(verified.origin, receipt.index)
-            if held is None or held.leaf != promise.leaf():
-                self._post_bulletin_again(outgoing.draft.id, receipt, "another entry stands there now")
-            elif outgoing.state == "published" or await self._is_published(receipt, verified, heads):
-                self._let_go(outgoing, receipt, verified)
+                beyond[posted.id] = promise
+            elif self._state.leaf_at(verified.origin, receipt.index) != promise.leaf():
+                self._post_bulletin_again(posted.id, receipt, "another entry stands there now")
+            elif posted.state == "published" or await self._is_published(receipt, verified, heads):
+                self._let_go(posted, receipt, verified)
         for name, promise in self._state.promised().items():
             verified = self._verified(promise)
             if promise.receipt.index >= verified.next:
@@ -86,7 +84,7 @@ class Promises:
     async def show_all(self, away: Unreachable) -> None:
         """Where the home node signs nothing it may lack what it promised: show it all that is held here."""
         if isinstance(away.__cause__, Problem) and away.__cause__.code == "not-signing":
-            logged = {outgoing.draft.id: outgoing.promise for outgoing in self._state.outbox(*LOGGED)}
+            logged = {posted.id: posted.promise for posted in self._state.posted()}
             await self.show(logged | self._state.promised())
 
     async def show(self, promises: dict[bytes, Promise]) -> int:
@@ -136,15 +134,15 @@ class Promises:
             heads[known] = await self._is_extended(receipt)
         return heads[known]
 
-    def _let_go(self, outgoing: Outgoing, receipt: Receipt, verified: Verified) -> None:
+    def _let_go(self, posted: Posted, receipt: Receipt, verified: Verified) -> None:
         """Of what is published: at once where it is witnessed, else the envelope is kept until it is."""
         is_safe = receipt.head.size <= self._client.witnesses.size(verified)
-        if is_safe or outgoing.state != "published":
+        if is_safe or posted.state != "published":
             with self._state.transaction():
                 if is_safe:
-                    self._state.drop_outgoing(outgoing.draft.id)
+                    self._state.drop_outgoing(posted.id)
                 else:
-                    self._state.set_outgoing(outgoing.draft.id, "published")
+                    self._state.set_outgoing(posted.id, "published")
 
     async def _is_extended(self, receipt: Receipt) -> bool:
         """Whether the verified tree is known to extend a receipt's head; one that it does not extend is an alarm."""

@@ -121,6 +121,11 @@ class State(Outbox, Signed, Words):
         found = self.bulletins("origin = ? AND idx = ?", origin, index)
         return found[0] if found else None
 
+    def leaf_at(self, origin: str, index: int) -> bytes | None:
+        """The leaf hash of the bulletin at an index, whose content stays sealed."""
+        row = self._db.execute("SELECT leaf FROM bulletin WHERE origin = ? AND idx = ?", (origin, index)).fetchone()
+        return bytes(row[0]) if row else None
+
     def target_of(self, relation: Relation) -> Held | None:
         """What a relation names, by place and hash."""
         held = self.bulletin_at(relation.origin, relation.index)

@@ -146,7 +146,7 @@ async def test_what_a_node_signed_on_without_is_lost(past: Past) -> None:
 
 
 def _promises(client: Client) -> list[Promise]:
-    return [outgoing.promise for outgoing in client.state.outbox("receipted", "published")]
+    return [posted.promise for posted in client.state.posted()]
 
 
 async def test_what_is_no_receipt_of_this_log_is_foreign(past: Past) -> None:
@@ -379,7 +379,7 @@ async def test_where_not_all_can_be_shown_at_once_all_are_in_time(past: Past, mo
         return [Word.KEPT]
 
     async with past.client("pk-liaison") as sender:
-        held = {outgoing.draft.id: outgoing.promise for outgoing in sender.state.outbox("receipted", "published")}
+        held = {posted.id: posted.promise for posted in sender.state.posted()}
         sender.wire.show = show_one  # type: ignore[method-assign, assignment]
         for _ in held:
             await sender.promises.show(held)
