@@ -7,6 +7,7 @@ signatures are randomised, so they were made once, and are made again only if th
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -14,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from keys.evidence import EVIDENCE_BYTES_MAX, Evidence, Shown, check
-from protocol.names import format_id
 from protocol.strictjson import Json, dumps, loads
 from tests.support.edits import edited
 from tests.support.packed import CHANGES, FORGED, FORMS, WORLD, packed
-from tests.vectors.make_log import render
+from tests.vectors.make_log import write_once
 from tests.vectors.patch import between, patched
 
 FOLDER = Path(__file__).parent / "evidence"
@@ -30,7 +30,7 @@ def value_of(shown: Shown) -> Vector:
     """What a vector says of evidence that holds."""
     return {
         "index": shown.index,
-        "id": format_id(shown.header.sender, shown.header.id),
+        "sender": shown.header.sender,
         "time": shown.entry.time,
         "size": shown.opened.checkpoint.size,
         "directory": shown.exchange.in_force.version,
@@ -40,9 +40,15 @@ def value_of(shown: Shown) -> Vector:
     }
 
 
-def file_of(given: Vector, whole: Json) -> bytes:
+@functools.cache
+def _whole() -> Json:
+    whole: Json = json.loads((FOLDER / WHOLE).read_bytes())["given"]["file"]
+    return whole
+
+
+def file_of(given: Vector) -> bytes:
     """The evidence that a vector gives."""
-    return dumps(given["file"] if "file" in given else patched(whole, given["patch"]))
+    return dumps(given["file"] if "file" in given else patched(_whole(), given["patch"]))
 
 
 def _json(evidence: Evidence) -> Json:
@@ -88,14 +94,5 @@ def made() -> dict[str, Vector]:
     return vectors
 
 
-def main() -> None:
-    """Write the files, where there are none."""
-    if FOLDER.exists():
-        return
-    FOLDER.mkdir()
-    for name, vector in made().items():
-        (FOLDER / name).write_bytes(render(vector))
-
-
 if __name__ == "__main__":
-    main()
+    write_once(FOLDER, made)

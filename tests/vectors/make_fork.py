@@ -14,7 +14,7 @@ from typing import Any
 from keys.fork import Contradiction, Fork, check
 from tests.support.altering import replace
 from tests.support.forks import HONEST, PIN, REWRITTEN, SIZE, fork, versions
-from tests.vectors.make_log import render
+from tests.vectors.make_log import write_once
 
 FOLDER = Path(__file__).parent / "fork"
 Vector = dict[str, Any]
@@ -29,6 +29,11 @@ def value_of(shown: Contradiction) -> Vector:
         "new": {"size": shown.new.size, "root": shown.new.root.hex(), "signed": shown.new.signed},
         "other_root": shown.fork.other_root.hex(),
     }
+
+
+def file_of(given: Vector) -> bytes:
+    """The evidence that a vector gives."""
+    return str(given["file"]).encode()
 
 
 def _shown() -> Iterator[tuple[str, str, Fork]]:
@@ -94,14 +99,5 @@ def made() -> dict[str, Vector]:
     return {**vectors, "refused-pin.json": other}
 
 
-def main() -> None:
-    """Write the files, where there are none."""
-    if FOLDER.exists():
-        return
-    FOLDER.mkdir()
-    for name, vector in made().items():
-        (FOLDER / name).write_bytes(render(vector))
-
-
 if __name__ == "__main__":
-    main()
+    write_once(FOLDER, made)

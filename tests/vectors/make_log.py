@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,15 @@ def signed() -> dict[str, Vector]:
 def render(vector: Vector) -> bytes:
     """The bytes of a vector's file."""
     return (json.dumps(vector, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def write_once(folder: Path, made: Callable[[], dict[str, Vector]]) -> None:
+    """The files of a folder, where there is none: signatures that are randomised are not made again."""
+    if folder.exists():
+        return
+    folder.mkdir()
+    for name, vector in made().items():
+        (folder / name).write_bytes(render(vector))
 
 
 def _accepted(holds: str, kind: str, given: Any, value: Any) -> Vector:

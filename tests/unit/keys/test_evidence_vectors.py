@@ -1,17 +1,24 @@
-"""tests/vectors/evidence: each file is one expectation of evidence of a bulletin; a refusal's kind is asserted."""
+"""tests/vectors/evidence and fork: each file is one expectation, and the kind of each refusal is asserted."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keys.evidence import Evidence, check
+from keys import evidence, fork
+from keys.evidence import Evidence
+from keys.fork import Fork
 from protocol.errors import ProtocolError
-from tests.vectors import make_evidence
+from tests.vectors import make_evidence, make_fork
 
-FILES = sorted(make_evidence.FOLDER.glob("*.json"))
-SHOWN_MIN, REFUSED_MIN = 2, 29
+KINDS: dict[str, tuple[Any, Any, Any]] = {
+    "evidence": (make_evidence, Evidence.decode, evidence.check),
+    "fork": (make_fork, Fork.decode, fork.check),
+}
+SHOWN_MIN, REFUSED_MIN = {"evidence": 2, "fork": 6}, {"evidence": 29, "fork": 15}
+FILES = [(kind, path) for kind, (make, *_) in KINDS.items() for path in sorted(make.FOLDER.glob("*.json"))]
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -19,35 +26,42 @@ def _load(path: Path) -> dict[str, Any]:
     return loaded
 
 
-WHOLE = _load(make_evidence.FOLDER / make_evidence.WHOLE)["given"]["file"]
+def _of(kind: str) -> Iterable[Path]:
+    return [path for its, path in FILES if its == kind]
 
 
-def test_no_vector_has_gone_missing() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_vector_has_gone_missing(kind: str) -> None:
     """A loader that finds nothing would pass."""
-    refused = [path for path in FILES if "error" in _load(path)]
-    assert len(refused) >= REFUSED_MIN
-    assert len(FILES) - len(refused) >= SHOWN_MIN
+    refused = ["error" in _load(path) for path in _of(kind)]
+    assert sum(refused) >= REFUSED_MIN[kind]
+    assert len(refused) - sum(refused) >= SHOWN_MIN[kind]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_vector_holds(path: Path) -> None:
-    """What is given shows the value, or is refused by exactly that kind of error. SPEC 14.3.1, 14.3.2."""
+@pytest.mark.parametrize("kind, path", FILES, ids=[f"{kind}-{path.stem}" for kind, path in FILES])
+def test_a_vector_holds(kind: str, path: Path) -> None:
+    """What is given shows the value, or is refused by exactly that kind of error.
+
+    SPEC 14.3.1, 14.3.2, 14.4.1, 14.4.2, 14.4.3.
+    """
+    make, decode, check = KINDS[kind]
     vector = _load(path)
-    file, pin = make_evidence.file_of(vector["given"], WHOLE), bytes.fromhex(vector["given"]["pin"])
+    file, pin = make.file_of(vector["given"]), bytes.fromhex(vector["given"]["pin"])
     if "error" not in vector:
-        evidence = Evidence.decode(file)
-        assert make_evidence.value_of(check(evidence, pin)) == vector["value"]
-        assert evidence.encode() == file
+        assert make.value_of(check(decode(file), pin)) == vector["value"]
+        assert decode(file).encode() == file
         return
     with pytest.raises(ProtocolError) as caught:
-        check(Evidence.decode(file), pin)
+        check(decode(file), pin)
     assert caught.value.code == vector["error"]
 
 
-def test_the_script_would_make_the_files_but_for_their_signatures() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_script_would_make_the_files_but_for_their_signatures(kind: str) -> None:
     """The same names, and the same expectations."""
-    made = make_evidence.made()
-    assert {path.name for path in FILES} == set(made)
-    for path in FILES:
+    made = KINDS[kind][0].made()
+    assert {path.name for path in _of(kind)} == set(made)
+    for path in _of(kind):
         on_disk, new = _load(path), made[path.name]
-        assert {**on_disk, "given": None, "value": None} == {**new, "given": None, "value": None}
+        assert {**on_disk, "given": None} == {**new, "given": None}
+        assert on_disk["given"]["pin"] == new["given"]["pin"]
