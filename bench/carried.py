@@ -88,7 +88,7 @@ def _process(context: Any, target: Any, *arguments: Any) -> Iterator[Any]:
     try:
         yield ours
     finally:
-        process.terminate()
+        process.kill()  # a fork has its parent's signal handlers, whatever those are
         process.join()
 
 

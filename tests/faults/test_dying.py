@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,16 +21,18 @@ from tests.support.process import make_home
 
 
 @pytest.fixture
-def own_log() -> Iterator[None]:
-    """``run_node`` sets the log of its process up, which here is that of all tests."""
+def own_process() -> Iterator[None]:
+    """``run_node`` sets log and signals of its process up, which here is that of all tests."""
+    asked_to_end = signal.getsignal(signal.SIGTERM)
     yield
+    signal.signal(signal.SIGTERM, asked_to_end)  # uvloop leaves it with a loop that is closed
     structlog.reset_defaults()
     for name in ("aiohttp.server", "aiohttp.web", "aiohttp.websocket", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
 
 
-@pytest.mark.usefixtures("own_log")
+@pytest.mark.usefixtures("own_process")
 @pytest.mark.parametrize("part", ["publisher", "sweeper", "wal"])
 def test_it_goes_down_with_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str
