@@ -148,7 +148,7 @@ def _run(
             assert ours.poll(SECONDS_MAX), f"not all was delivered in {SECONDS_MAX} s"
             last = ours.recv()
         finally:
-            readers.terminate()
+            readers.kill()
             readers.join()
     return Fanned(CONNECTIONS * len(messages) / (last - began), taken / CONNECTIONS)
 

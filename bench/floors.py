@@ -75,7 +75,7 @@ def http_server(port: int) -> Iterator[None]:
     try:
         yield
     finally:
-        process.terminate()
+        process.kill()
         process.join()
 
 

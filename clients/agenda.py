@@ -54,11 +54,15 @@ class Agenda:
                     yield event
 
     def _read_arrivals(self, book: Book, now: int) -> None:
+        newest = self._state.newest_arrival()
+        if newest <= self._arrival:
+            return
         while chunk := self._state.arrived(self._arrival, now, _CHUNK):
             for held in chunk:
                 for due in book.deadlines(held):
                     heapq.heappush(self._ahead, (due, held.origin, held.index))
                 self._arrival = held.arrival
+        self._arrival = max(self._arrival, newest)  # what has expired is not looked through again
 
 
 def _events(progress: Progress) -> Iterator[Event]:

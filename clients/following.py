@@ -142,12 +142,16 @@ class Follower:
             held = self._state.bulletin_by_id(sender, number)
             if held is not None:
                 yield held
+        newest = self._state.newest_arrival()
+        if newest <= self._arrival:
+            return
         while chunk := self._state.to_hand_over(self._consumer, self._arrival, _CHUNK):
             for held in chunk:
                 _, state = self._state.handed(self._consumer, held.header.sender, held.header.id)
                 if state not in {"done", "failed", "again"}:  # the same id may stand in two ledgers
                     yield held
                 self._arrival = held.arrival
+        self._arrival = max(self._arrival, newest)  # nor is what was sent from here
 
     async def _hand_over(self, progress: Progress) -> None:
         """Try until it is taken; set it aside after the fifth failure, so that the next goes on."""

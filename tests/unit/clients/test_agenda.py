@@ -11,7 +11,7 @@ import pytest
 
 from clients import progress
 from clients.agenda import Agenda
-from clients.state import State
+from clients.state import Held, State
 from protocol.entry import Entry
 from protocol.policy import Policy
 from protocol.statements import AcknowledgementLine, Bulletin
@@ -92,6 +92,25 @@ def test_what_was_acknowledged_in_time_or_has_expired_is_not_told(state: _Counte
     agenda = Agenda(state, "pk-liaison")
     assert _told(agenda, NOW) == []
     assert _told(agenda, ROUTINE + 1) == []
+
+
+def test_what_has_expired_is_not_looked_through_again(state: _Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    agenda, arrived, asked = Agenda(state, "pk-liaison"), state.arrived, list[int]()
+
+    def counted(arrival: int, now: int, limit: int) -> list[Held]:
+        asked.append(arrival)
+        return arrived(arrival, now, limit)
+
+    monkeypatch.setattr(state, "arrived", counted)
+    _arrive(state, 0)
+    _arrive(state, 1, expires=NOW + 1)
+    assert _told(agenda, NOW + 2) == []
+    before = len(asked)
+    assert before > 0
+    assert _told(agenda, NOW + 3) == []
+    assert len(asked) == before
+    _arrive(state, 2, precedence="flash")
+    assert _told(agenda, FLASH + 1) == [("late", 2, "cn-liaison")]
 
 
 def test_another_policy_sets_other_deadlines_for_what_is_here(state: _Counted) -> None:
